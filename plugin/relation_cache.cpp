@@ -1,0 +1,345 @@
+#include "common/wire/frame_reader.h"
+
+#include "relation_cache.h"
+
+#include "batch.h"
+#include "compat.h"
+#include "value_class.h"
+
+namespace walferry {
+namespace {
+
+// More relations than this in one session make the plugin start over: their schemas are sent again when they change next.
+constexpr long kMaxEntries = 8192;
+
+// Callbacks cannot be unregistered: they reach the session's cache through this, and do nothing without one.
+RelationCache* live_cache = nullptr;
+bool callbacks_registered = false;
+
+void on_relation(Datum, ::Oid oid) {
+    if (live_cache) live_cache->invalidate_relation(oid);
+}
+
+// The type of the second parameter has a name of its own from 19 on, but stays an int.
+void on_type(Datum, int, uint32 hash) {
+    if (live_cache) live_cache->invalidate_type(hash);
+}
+
+// A new label invalidates by the label's own OID, which no entry knows: every enum may be meant.
+void on_enum(Datum, int, uint32) {
+    if (live_cache) live_cache->invalidate_type(0);
+}
+
+void on_namespace(Datum, int, uint32 hash) {
+    if (live_cache) live_cache->invalidate_namespace(hash);
+}
+
+// The names by which patterns may select a relation: its own and those of the partitioned tables above it.
+struct RelationName {
+    const char* schema;
+    const char* table;
+};
+
+RelationName name_of(::Oid oid) {
+    char* table = get_rel_name(oid);
+    char* schema = get_namespace_name_or_temp(get_rel_namespace(oid));
+    return {schema ? schema : "", table ? table : ""};
+}
+
+// As pattern.h's selected(), but a pattern matches a partition by any of its names; the last match decides.
+bool is_selected(const Options* options, const RelationName* names, int count) {
+    bool all_negative = true;
+    for (int i = options->table_count - 1; i >= 0; i--) {
+        const TablePattern& pattern = options->tables[i];
+        all_negative = all_negative && pattern.negated;
+        for (int j = 0; j < count; j++) {
+            if (matches(pattern, names[j].schema, names[j].table)) return !pattern.negated;
+        }
+    }
+    return all_negative;
+}
+
+// Places of the index's key columns by attribute number (from 1); zero for others.
+void index_key_positions(::Oid index, int attributes, uint16* positions) {
+    if (!OidIsValid(index)) return;
+    HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+    if (!HeapTupleIsValid(tuple)) return;
+    auto* form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+    for (int i = 0; i < form->indnkeyatts; i++) {
+        AttrNumber number = form->indkey.values[i];
+        if (number >= 1 && number <= attributes) positions[number - 1] = uint16(i + 1);
+    }
+    ReleaseSysCache(tuple);
+}
+
+// "numeric", "character varying", "public.mood": qualified unless it is the server's own.
+const char* type_name(::Oid type) {
+    const char* name = format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_ALLOW_INVALID);
+    constexpr char prefix[] = "pg_catalog.";
+    return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 1 : name;
+}
+
+void read_enum_labels(::Oid type, wire::ColumnParts* column) {
+    ::Relation catalog = table_open(EnumRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
+    SysScanDesc scan = systable_beginscan(catalog, EnumTypIdSortOrderIndexId, true, nullptr, 1, &key);
+    uint32 capacity = 16, count = 0;
+    auto* labels = static_cast<const char**>(palloc(capacity * sizeof(char*)));
+    while (HeapTuple tuple = systable_getnext(scan)) {
+        if (count == capacity) {
+            capacity *= 2;
+            labels = static_cast<const char**>(repalloc(labels, capacity * sizeof(char*)));
+        }
+        labels[count++] = pstrdup(NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel));
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    column->enum_labels = labels;
+    column->enum_label_count = count;
+}
+
+// Names travel as UTF-8 whatever the database's encoding is; SQL_ASCII has none to convert from.
+const char* to_utf8(const char* text) {
+    if (GetDatabaseEncoding() == PG_SQL_ASCII) return text;
+    return pg_server_to_any(text, int(strlen(text)), PG_UTF8);
+}
+
+}  // namespace
+
+void RelationCache::init(MemoryContext parent, const Options* options) {
+    context_ = AllocSetContextCreate(parent, "walferry relations", ALLOCSET_DEFAULT_SIZES);
+    scratch_ = AllocSetContextCreate(parent, "walferry relation scratch", ALLOCSET_DEFAULT_SIZES);
+    options_ = options;
+    next_id_ = 1;
+    create_table();
+    live_cache = this;
+    if (!callbacks_registered) {
+        CacheRegisterRelcacheCallback(on_relation, 0);
+        CacheRegisterSyscacheCallback(TYPEOID, on_type, 0);
+        CacheRegisterSyscacheCallback(ENUMOID, on_enum, 0);
+        CacheRegisterSyscacheCallback(NAMESPACEOID, on_namespace, 0);
+        callbacks_registered = true;
+    }
+}
+
+void RelationCache::shut_down() { live_cache = nullptr; }
+
+void RelationCache::create_table() {
+    HASHCTL control;
+    memset(&control, 0, sizeof(control));
+    control.keysize = sizeof(::Oid);
+    control.entrysize = sizeof(RelationEntry);
+    control.hcxt = context_;
+    table_ = hash_create("walferry relations", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    last_ = nullptr;
+}
+
+void RelationCache::trim(Batch* batch) {
+    if (hash_get_num_entries(table_) <= kMaxEntries) return;
+    HASH_SEQ_STATUS sequence;
+    hash_seq_init(&sequence, table_);
+    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
+        if (entry->id) batch->retire(entry->id);
+    }
+    hash_destroy(table_);
+    table_ = nullptr;
+    MemoryContextReset(context_);  // with every entry's own context below it
+    create_table();
+}
+
+RelationEntry* RelationCache::find(::Relation relation, Batch* batch) {
+    ::Oid oid = RelationGetRelid(relation);
+    bool found;
+    auto* entry = static_cast<RelationEntry*>(hash_search(table_, &oid, HASH_ENTER, &found));
+    if (!found) {
+        memset(reinterpret_cast<char*>(entry) + sizeof(::Oid), 0, sizeof(RelationEntry) - sizeof(::Oid));
+    }
+    if (entry->state != EntryState::ready) {
+        // An invalidation that arrives during the look-ups makes it stale at once: good for this change, which the
+        // look-ups have seen, and built again for the next.
+        entry->state = EntryState::building;
+        MemoryContext old = MemoryContextSwitchTo(scratch_);
+        build(entry, relation, batch);
+        if (entry->state == EntryState::building) entry->state = EntryState::ready;
+        MemoryContextSwitchTo(old);
+        MemoryContextReset(scratch_);
+    }
+    last_ = entry;
+    return entry;
+}
+
+void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batch) {
+    ::Oid oid = RelationGetRelid(relation);
+    TupleDesc descriptor = RelationGetDescr(relation);
+    int attributes = descriptor->natts;
+
+    RelationName own = name_of(oid);
+    RelationName names[64];
+    names[0] = own;
+    int name_count = 1;
+    ::Oid root = InvalidOid;
+    if (relation->rd_rel->relispartition) {
+        List* ancestors = compat::partition_ancestors(oid);
+        ListCell* cell;
+        foreach (cell, ancestors) {
+            root = lfirst_oid(cell);
+            if (name_count < int(lengthof(names))) names[name_count++] = name_of(root);
+        }
+    }
+    entry->namespace_hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(RelationGetNamespace(relation)));
+    char kind = relation->rd_rel->relkind;
+    entry->selected = (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+                      oid >= FirstNormalObjectId && is_selected(options_, names, name_count);
+    if (!entry->selected) return;
+
+    auto* key = static_cast<uint16*>(palloc0(sizeof(uint16) * Size(attributes + 1)));
+    auto* identity = static_cast<uint16*>(palloc0(sizeof(uint16) * Size(attributes + 1)));
+    list_free(RelationGetIndexList(relation));  // fills in which index is the primary key and the identity
+    index_key_positions(relation->rd_replidindex, attributes, identity);
+    index_key_positions(OidIsValid(relation->rd_pkindex) ? relation->rd_pkindex : relation->rd_replidindex,
+                        attributes, key);
+
+    if (entry->context == nullptr) {
+        entry->context = AllocSetContextCreate(context_, "walferry relation", ALLOCSET_SMALL_SIZES);
+    } else {
+        MemoryContextReset(entry->context);
+    }
+    entry->steps = static_cast<ColumnStep*>(
+        MemoryContextAllocZero(entry->context, sizeof(ColumnStep) * Size(attributes + 1)));
+    entry->outputs = static_cast<FmgrInfo*>(
+        MemoryContextAllocZero(entry->context, sizeof(FmgrInfo) * Size(attributes + 1)));
+    entry->type_hashes = static_cast<uint32*>(
+        MemoryContextAllocZero(entry->context, sizeof(uint32) * Size(attributes + 1) * 2));
+    entry->type_hash_count = 0;
+    entry->attribute_count = uint16(attributes);
+    entry->replica_identity = relation->rd_rel->relreplident;
+
+    auto* columns = static_cast<wire::ColumnParts*>(palloc0(sizeof(wire::ColumnParts) * Size(attributes + 1)));
+    uint16 live = 0;
+    Size bound = 0;
+    for (int i = 0; i < attributes; i++) {
+        Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+        ColumnStep& step = entry->steps[i];
+        step.length = attribute->attlen;
+        step.align = attribute->attalign;
+        step.by_value = attribute->attbyval;
+        step.action = CopyAction::skip;
+        if (attribute->attisdropped) continue;
+
+        int32 modifier = attribute->atttypmod;
+        ::Oid base = getBaseTypeAndTypmod(attribute->atttypid, &modifier);
+        ValueCopy copy = value_copy(base);
+#if PG_VERSION_NUM >= 180000
+        // Nothing is stored for a virtual column; it reads as null in the tuple and is left out of the schema.
+        if (attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL) continue;
+#endif
+        step.action = copy.action;
+        step.live = live;
+        step.identity = identity[i] != 0;
+        if (copy.action == CopyAction::output) {
+            ::Oid function;
+            bool is_varlena;
+            getTypeOutputInfo(base, &function, &is_varlena);
+            fmgr_info_cxt(function, &entry->outputs[i], entry->context);
+        }
+        if (attribute->atttypid >= FirstNormalObjectId) {
+            entry->type_hashes[entry->type_hash_count++] =
+                GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(attribute->atttypid));
+            if (base != attribute->atttypid) {
+                entry->type_hashes[entry->type_hash_count++] =
+                    GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(base));
+            }
+        }
+        uint32 fixed = wire::fixed_size(copy.value_class);
+        bound += fixed ? fixed : wire::kMaxVarint32 + NAMEDATALEN;
+
+        wire::ColumnParts& column = columns[live];
+        column.name = to_utf8(NameStr(attribute->attname));
+        column.type_oid = attribute->atttypid;
+        column.type_name = to_utf8(type_name(attribute->atttypid));
+        column.type_modifier = modifier;
+        column.base_type_oid = base;
+        column.value_class = copy.value_class;
+        column.key_position = key[i];
+        column.identity = identity[i] != 0;
+        column.not_null = attribute->attnotnull;
+        column.generated = attribute->attgenerated != '\0';
+        if (get_typtype(base) == TYPTYPE_ENUM) read_enum_labels(base, &column);
+        live++;
+    }
+    entry->column_count = live;
+    entry->fixed_bound = 2 * (bound + 2 * (Size(live) + 7) / 8) + 64;
+
+    RelationName shown = options_->publish_via_root && OidIsValid(root) ? names[name_count - 1] : own;
+    wire::RelationParts parts;
+    memset(static_cast<void*>(&parts), 0, sizeof(parts));
+    parts.oid = oid;
+    parts.schema = to_utf8(shown.schema);
+    parts.table = to_utf8(shown.table);
+    parts.replica_identity = uint8(entry->replica_identity);
+    parts.kind = uint8(kind);
+    parts.root_oid = root;
+    if (shown.table != own.table) {
+        parts.leaf_schema = to_utf8(own.schema);
+        parts.leaf_table = to_utf8(own.table);
+    }
+    parts.columns = columns;
+    parts.column_count = live;
+
+    uint64 fingerprint = wire::fingerprint(parts);
+    if (entry->id != 0 && entry->fingerprint == fingerprint) return;
+    if (entry->id != 0) batch->retire(entry->id);
+    entry->fingerprint = fingerprint;
+    entry->id = parts.id = next_id_++;
+    Size at = wire::write_relation(parts, fingerprint, batch->relations());
+    batch->announce(oid, at);
+}
+
+void RelationCache::forget_announcement(::Oid oid) {
+    auto* entry = static_cast<RelationEntry*>(hash_search(table_, &oid, HASH_FIND, nullptr));
+    if (entry) {
+        entry->state = EntryState::stale;
+        entry->id = 0;
+    }
+}
+
+void RelationCache::invalidate_relation(::Oid oid) {
+    if (!OidIsValid(oid)) {
+        invalidate_all();
+        return;
+    }
+    auto* entry = static_cast<RelationEntry*>(hash_search(table_, &oid, HASH_FIND, nullptr));
+    if (entry) entry->state = EntryState::stale;
+}
+
+void RelationCache::invalidate_all() {
+    HASH_SEQ_STATUS sequence;
+    hash_seq_init(&sequence, table_);
+    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) entry->state = EntryState::stale;
+}
+
+// A hash of 0 means every type, as in the server's own callbacks.
+void RelationCache::invalidate_type(uint32 hash) {
+    HASH_SEQ_STATUS sequence;
+    hash_seq_init(&sequence, table_);
+    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
+        if (hash == 0) {
+            if (entry->type_hash_count) entry->state = EntryState::stale;
+            continue;
+        }
+        for (uint16 i = 0; i < entry->type_hash_count; i++) {
+            if (entry->type_hashes[i] == hash) entry->state = EntryState::stale;
+        }
+    }
+}
+
+void RelationCache::invalidate_namespace(uint32 hash) {
+    HASH_SEQ_STATUS sequence;
+    hash_seq_init(&sequence, table_);
+    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
+        if (hash == 0 || entry->namespace_hash == hash) entry->state = EntryState::stale;
+    }
+}
+
+}  // namespace walferry

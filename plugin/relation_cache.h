@@ -1,0 +1,102 @@
+// What the plugin knows about each relation: whether it is selected, its schema's number on the wire, and how its tuples
+// are copied. Built at a relation's first change under the catalog snapshot of that change, and again after an
+// invalidation; a rebuild that finds the same fingerprint sends nothing.
+#pragma once
+
+#include "common/wire/frame_writer.h"
+#include "options.h"
+#include "server.h"
+
+namespace walferry {
+
+class Batch;
+
+// How a value gets from a tuple into a row.
+enum class CopyAction : uint8_t {
+    skip,      // dropped column
+    fixed1,
+    fixed2,
+    fixed4,
+    fixed8,
+    fixed12,
+    fixed16,
+    varlena,   // the stored bytes, after de-toasting
+    text,      // the stored text, converted to UTF-8 where the database has another encoding
+    name,      // 64 bytes padded with NUL
+    output,    // the type's output function
+};
+
+// One attribute of the tuple, dropped ones included; eight bytes, so that a row's worth stays in the cache.
+struct ColumnStep {
+    int16 length;      // attlen
+    char align;        // attalign
+    CopyAction action;
+    uint16 live;       // place among the columns that are not dropped
+    bool identity;
+    bool by_value;
+};
+
+enum class EntryState : uint8_t {
+    stale,     // to be built before it is used again
+    building,  // what an ERROR in the middle leaves behind counts as stale
+    ready,
+};
+
+struct RelationEntry {
+    ::Oid oid;  // hash key
+    EntryState state;
+    bool selected;
+    char replica_identity;
+    uint32 id;  // of the announced schema on the wire; 0: none yet
+    uint64 fingerprint;
+    uint16 attribute_count;
+    uint16 column_count;
+    Size fixed_bound;  // bytes of bitmaps, fixed values and length prefixes of two images at most
+    ColumnStep* steps;
+    FmgrInfo* outputs;          // one for each attribute; set where the action is output
+    uint32* type_hashes;        // of the user-defined types used, for invalidations
+    uint16 type_hash_count;
+    uint32 namespace_hash;
+    MemoryContext context;  // owns the arrays above
+};
+
+class RelationCache {
+ public:
+    // Memory is taken from children of `parent`. Registers the invalidation callbacks, once per process.
+    void init(MemoryContext parent, const Options* options);
+    // The callbacks of the server outlive the session: makes them do nothing.
+    void shut_down();
+
+    // The entry of an open relation, valid for this change. Announces a schema that is new to the session in `batch`.
+    // May raise ERROR; the cache then rebuilds the entry next time.
+    RelationEntry* lookup(::Relation relation, Batch* batch) {
+        ::Oid oid = RelationGetRelid(relation);
+        if (last_ && last_->oid == oid && last_->state == EntryState::ready) return last_;
+        return find(relation, batch);
+    }
+
+    // A schema that was announced in a frame which will never be written is unknown to the reader.
+    void forget_announcement(::Oid oid);
+
+    // Between transactions: keeps the number of entries bounded.
+    void trim(Batch* batch);
+
+    void invalidate_relation(::Oid oid);
+    void invalidate_type(uint32 hash);
+    void invalidate_namespace(uint32 hash);
+
+ private:
+    RelationEntry* find(::Relation relation, Batch* batch);
+    void build(RelationEntry* entry, ::Relation relation, Batch* batch);
+    void invalidate_all();
+    void create_table();
+
+    HTAB* table_ = nullptr;
+    RelationEntry* last_ = nullptr;
+    const Options* options_ = nullptr;
+    MemoryContext context_ = nullptr;
+    MemoryContext scratch_ = nullptr;
+    uint32 next_id_ = 1;
+};
+
+}  // namespace walferry
