@@ -126,8 +126,9 @@ FrameStatus FrameReader::open(const uint8_t* frame, size_t size) {
     if (load_u32(frame + 3) != frame_checksum(frame, size)) return {FrameError::bad_checksum, 3};
     const uint8_t* buffer = frame + kHeaderSize;
     if (reinterpret_cast<uintptr_t>(buffer) % 8 != 0) return {FrameError::misaligned, kHeaderSize};
-    // A frame may hold kMaxColumns columns for each of many relations; depth never exceeds Batch/Relation/Column/string.
-    flatbuffers::Verifier verifier(buffer, size - kHeaderSize, 8, UINT32_MAX);
+    if (size - kHeaderSize >= FLATBUFFERS_MAX_BUFFER_SIZE) return {FrameError::bad_envelope, kHeaderSize};
+    // Each table takes more than 8 bytes: a frame with more of them shares tables, to make verifying take long.
+    flatbuffers::Verifier verifier(buffer, size - kHeaderSize, 8, uint32_t(size / 8));
     if (!verifier.VerifyBuffer<Batch>(nullptr)) return {FrameError::bad_envelope, kHeaderSize};
     header_ = {frame[1], FrameKind(kind), (frame[2] & kFirst) != 0, (frame[2] & kLast) != 0};
     batch_ = flatbuffers::GetRoot<Batch>(buffer);

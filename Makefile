@@ -1,0 +1,109 @@
+# The one entry point. `make help` lists what there is to do.
+#
+# Variables: PG_CONFIG (pg_config of the server to build for and to test with), PG_MAJOR (which PostgreSQL of several),
+# prefix (of the shipper, default /usr/local), DESTDIR, BUILD_TYPE, DEPS=no (install nothing, all is there).
+
+ifdef PG_MAJOR
+PG_CONFIG ?= /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
+else
+PG_CONFIG ?= pg_config
+endif
+prefix ?= /usr/local
+BUILD_TYPE ?= RelWithDebInfo
+DEPS ?= yes
+FUZZ_SECONDS ?= 20
+
+export PG_CONFIG
+
+VENV_PYTHON := build/venv/bin/python
+PGXS := --no-print-directory PG_CONFIG=$(PG_CONFIG) with_llvm=no
+HARNESSES := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*_fuzz.cpp))
+
+# These goals see to it first that everything needed is installed; packagers' goals never install anything.
+WITH_DEPS := all demo check check-unit check-regress check-integration check-fuzz check-sanitize lint bench bench-debezium
+ifneq ($(DEPS),no)
+NEEDED := $(if $(filter $(WITH_DEPS),$(MAKECMDGOALS)),deps)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-integration check-fuzz \
+        check-sanitize lint bench bench-debezium install uninstall format clean
+
+help: ## list what there is to do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+
+deps: ## install what is needed: packages, the Kafka broker's jars, Python packages of the tests
+	@tools/deps
+
+all: plugin extension shipper ## build everything
+
+plugin: | $(NEEDED) ## build the output plugin
+	+@$(MAKE) -C plugin $(PGXS)
+
+extension: | $(NEEDED) ## build the SQL extension
+	+@$(MAKE) -C sql $(PGXS)
+
+shipper: build/shipper/build.ninja ## build the shipper and the unit tests
+	@ninja -C build/shipper --quiet
+
+# Made once: from then on ninja itself runs CMake again when a CMakeLists.txt or the set of files has changed.
+build/shipper/build.ninja: | $(NEEDED)
+	@cmake -S . -B build/shipper -G Ninja -DCMAKE_BUILD_TYPE=$(BUILD_TYPE)
+
+build/sanitize/build.ninja: | $(NEEDED)
+	@cmake -S . -B build/sanitize -G Ninja -DWALFERRY_SANITIZE=ON
+
+build/fuzz/build.ninja: | $(NEEDED)
+	@cmake -S . -B build/fuzz -G Ninja -DWALFERRY_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++ \
+	    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link
+
+demo: all ## show it at work: a throwaway PostgreSQL, a throwaway Kafka broker, pgbench, every message counted
+	@$(VENV_PYTHON) tests/demo/demo.py
+
+check: | $(NEEDED) ## prove it: all tests and lint, with a summary
+	+@tools/check
+
+check-unit: shipper ## unit tests (GoogleTest)
+	@tools/run-unit-tests build/shipper
+
+check-regress: plugin extension ## the plugin and the extension in the server (pg_regress)
+	@$(VENV_PYTHON) tools/regress
+
+check-integration: all ## server, shipper and broker together (pytest); PYTEST_ARGS="-k name" chooses
+	@$(VENV_PYTHON) -m pytest -c tests/pytest.ini --junitxml=build/check/pytest.xml $(PYTEST_ARGS)
+
+check-fuzz: build/fuzz/build.ninja ## a bounded run of each fuzzer
+	@ninja -C build/fuzz --quiet $(HARNESSES)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run-fuzzers build/fuzz $(HARNESSES)
+
+check-sanitize: build/sanitize/build.ninja ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@ninja -C build/sanitize --quiet
+	@tools/run-unit-tests build/sanitize
+
+lint: build/shipper/build.ninja ## clang-format and clang-tidy, warnings are errors
+	@ninja -C build/shipper --quiet wire_schema
+	@tools/lint
+
+bench: all ## measure, side by side with the neighbours; results in build/bench/results.json
+	@$(VENV_PYTHON) tests/bench/run.py $(BENCH_ARGS)
+
+bench-debezium: all ## the same, with Debezium as a neighbour
+	@$(VENV_PYTHON) tests/bench/run.py --debezium $(BENCH_ARGS)
+
+install: all ## install plugin, extension and shipper (PG_CONFIG=, DESTDIR=, prefix=)
+	+@$(MAKE) -C plugin $(PGXS) install DESTDIR=$(DESTDIR)
+	+@$(MAKE) -C sql $(PGXS) install DESTDIR=$(DESTDIR)
+	install -D -m 755 build/shipper/walferry $(DESTDIR)$(prefix)/bin/walferry
+
+uninstall: ## remove what install installed
+	+@$(MAKE) -C plugin $(PGXS) uninstall DESTDIR=$(DESTDIR)
+	+@$(MAKE) -C sql $(PGXS) uninstall DESTDIR=$(DESTDIR)
+	rm -f $(DESTDIR)$(prefix)/bin/walferry
+
+format: ## put all C++ files into the project's form
+	@tools/lint --format
+
+clean: ## remove what was built; what deps fetched stays
+	-@if [ -e plugin/Makefile ]; then $(MAKE) -C plugin $(PGXS) clean; fi
+	-@if [ -e sql/Makefile ]; then $(MAKE) -C sql $(PGXS) clean; fi
+	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/lint build/bench

@@ -1,0 +1,409 @@
+#include "config/settings.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "config/checks.h"
+#include "config/units.h"
+
+namespace walferry {
+namespace {
+
+using Task = TaskConfig;
+using Table = TableConfig;
+
+constexpr int64_t kDay = 86'400'000;
+constexpr std::string_view kTopicRule =
+    "letters, digits, `.`, `_`, `-`, and `{db}`, `{schema}`, `{table}`, `{name}`";
+constexpr std::string_view kPatternRule = "`schema.table` with `*` and `?`";
+
+// The order is that of the page.
+const Setting kSettings[] = {
+    {.path = "name",
+     .example = R"("shop")",
+     .help = "Names the task: the slot, the Kafka client and the progress record carry it.",
+     .allowed = "1 to 63 letters, digits, `_`, `-`, `.`",
+     .required = true,
+     .check = check_task_name,
+     .member = [](Task& t, Table&) -> Member { return &t.name; }},
+
+    {.path = "source.dsn",
+     .example = R"("host=127.0.0.1 dbname=shop user=walferry")",
+     .help = "Where to find PostgreSQL: a libpq connection string or URI; PG* variables, pgpass and service "
+             "files work.",
+     .required = true,
+     .secret = true,
+     .check = check_not_empty,
+     .member = [](Task& t, Table&) -> Member { return &t.source.dsn; }},
+    {.path = "source.tables",
+     .example = R"(["public.*", "!public.scratch_*"])",
+     .help = "Which tables to stream; the last pattern that matches a table decides.",
+     .allowed = kPatternRule,
+     .fallback = "every user table",
+     .check = check_pattern,
+     .member = [](Task& t, Table&) -> Member { return &t.source.tables; }},
+    {.path = "source.operations",
+     .example = R"(["insert", "update", "delete"])",
+     .help = "Which operations to stream.",
+     .allowed = "insert|update|delete|truncate",
+     .member = [](Task& t, Table&) -> Member { return &t.source.operations; }},
+    {.path = "source.publish_via_root",
+     .example = "true",
+     .help = "Whether a partition's changes carry the name of the partitioned table at the root.",
+     .member = [](Task& t, Table&) -> Member { return &t.source.publish_via_root; }},
+    {.path = "source.origin",
+     .example = R"("none")",
+     .help = "`none` leaves out changes that reached the server by replication from elsewhere.",
+     .allowed = "any|none",
+     .member = [](Task& t, Table&) -> Member { return choice(t.source.origin); }},
+    {.path = "source.messages",
+     .example = R"(["audit"])",
+     .help = "Logical messages (`pg_logical_emit_message`) to stream: all, none, or those with one of these "
+             "prefixes.",
+     .allowed = "`true`, `false`, or a list of prefixes",
+     .check = check_not_empty,
+     .member = [](Task& t, Table&) -> Member { return &t.source.messages; }},
+    {.path = "source.slot",
+     .example = R"("shop")",
+     .help = "The replication slot.",
+     .allowed = "1 to 63 lower-case letters, digits, `_`",
+     .fallback = "the name in lower case, `-` and `.` as `_`",
+     .check = check_slot_name,
+     .member = [](Task& t, Table&) -> Member { return &t.source.slot; }},
+    {.path = "source.create_slot",
+     .example = "false",
+     .help = "Whether to create the slot when it is missing; otherwise that is an error.",
+     .member = [](Task& t, Table&) -> Member { return &t.source.create_slot; }},
+    {.path = "source.status_interval_ms",
+     .example = "500",
+     .help = "How often the confirmed position is told to the server.",
+     .unit = "ms",
+     .min = 10,
+     .max = 60'000,
+     .member = [](Task& t, Table&) -> Member { return &t.source.status_interval_ms; }},
+
+    {.path = "sink.brokers",
+     .example = R"("127.0.0.1:9092")",
+     .help = "Where to find Kafka: one or more brokers, parted by commas.",
+     .allowed = "`host:port`, the port being 9092 when left out",
+     .required = true,
+     .check = check_brokers,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.brokers; }},
+    {.path = "sink.format",
+     .example = R"("canal-json")",
+     .help = "How a change is written.",
+     .allowed = "canal-json",
+     .later = "dts-avro|shareplex-json|debezium-json|flatbuffers",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.format); }},
+    {.path = "sink.topic",
+     .example = R"("cdc.{schema}.{table}")",
+     .help = "The topic of a table's changes.",
+     .allowed = kTopicRule,
+     .check = check_topic_template,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.topic; }},
+    {.path = "sink.ddl_topic",
+     .example = R"("{name}.ddl")",
+     .help = "The topic of TRUNCATE and other DDL.",
+     .allowed = kTopicRule,
+     .fallback = "the topic of the table's changes",
+     .check = check_optional_topic_template,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.ddl_topic; }},
+    {.path = "sink.partition_by",
+     .example = R"("table")",
+     .help = "What decides the partition: nothing (always partition 0), the table, or the key columns of the "
+             "row.",
+     .allowed = "none|table|key",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.partition_by); }},
+    {.path = "sink.partition_hash",
+     .example = R"("java")",
+     .help = "The hash: Kafka's own (`murmur2`), or that of DTS and Canal (`java`).",
+     .allowed = "murmur2|java",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.partition_hash); }},
+    {.path = "sink.delivery",
+     .example = R"("at-least-once")",
+     .help = "What is promised when a process dies.",
+     .allowed = "at-least-once",
+     .later = "exactly-once",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.delivery); }},
+    {.path = "sink.create_topics",
+     .example = "false",
+     .help = "Whether to create a topic that is missing; otherwise that is an error.",
+     .member = [](Task& t, Table&) -> Member { return &t.sink.create_topics; }},
+    {.path = "sink.topic_partitions",
+     .example = "6",
+     .help = "Partitions of a topic that walferry creates.",
+     .unit = "partitions",
+     .min = 1,
+     .max = 100'000,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.topic_partitions; }},
+    {.path = "sink.topic_replication",
+     .example = "3",
+     .help = "Copies of each partition of a topic that walferry creates; -1 leaves it to the broker.",
+     .unit = "copies",
+     .min = -1,
+     .max = 100,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.topic_replication; }},
+    {.path = "sink.queue_bytes",
+     .example = R"("64MB")",
+     .help = "How much may wait for Kafka's acknowledgement before reading from PostgreSQL pauses.",
+     .min = 1 << 20,
+     .max = 2LL << 30,
+     .member = [](Task& t, Table&) -> Member { return &t.sink.queue_bytes; }},
+    {.path = "sink.headers",
+     .example = R"("none")",
+     .help = "Record headers: the change's position, by which a reader can tell repeats, or none.",
+     .allowed = "position|none",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.headers); }},
+
+    {.path = "sink.canal.database",
+     .example = R"("database")",
+     .help = "What the member `database` holds: the schema's name or the database's.",
+     .allowed = "schema|database",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.database); }},
+    {.path = "sink.canal.boolean",
+     .example = R"("1")",
+     .help = "Booleans as `true` and `false`, `t` and `f`, or `1` and `0`.",
+     .allowed = "true|t|1",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.boolean); }},
+    {.path = "sink.canal.bytea",
+     .example = R"("hex")",
+     .help = "Binary values as base64, as PostgreSQL's `\\x` hex, or one character per byte.",
+     .allowed = "base64|hex|latin1",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.bytea); }},
+    {.path = "sink.canal.timestamp",
+     .example = R"("iso")",
+     .help = "Between date and time stands a space (`sql`) or a `T` (`iso`).",
+     .allowed = "sql|iso",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.timestamp); }},
+    {.path = "sink.canal.timestamptz",
+     .example = R"("offset")",
+     .help = "Times with time zone are in UTC and end in `Z` or in `+00`.",
+     .allowed = "z|offset",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.timestamptz); }},
+    {.path = "sink.canal.truncate",
+     .example = R"("skip")",
+     .help = "TRUNCATE as type `TRUNCATE` (`canal`), as type `DDL` (`dts`), or not at all (`skip`).",
+     .allowed = "canal|dts|skip",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.canal.truncate); }},
+    {.path = "sink.canal.type_parameters",
+     .example = "true",
+     .help = "Whether `mysqlType` has the type's parameters: `numeric(10,2)` rather than `numeric`.",
+     .member = [](Task& t, Table&) -> Member { return &t.sink.canal.type_parameters; }},
+
+    {.path = "sink.kafka",
+     .example = R"({ "compression.type" = "lz4" })",
+     .help = "Any producer property of librdkafka, passed on as it is.",
+     .allowed = "see below",
+     .fallback = "librdkafka's own, `acks` being `all`",
+     .member = [](Task& t, Table&) -> Member { return &t.sink.kafka; }},
+
+    {.path = "retry.connection_window",
+     .example = R"("720min")",
+     .help = "How long a connection error is retried before the process gives up.",
+     .max = 365 * kDay,
+     .member = [](Task& t, Table&) -> Member { return &t.retry.connection_window; }},
+    {.path = "retry.other_window",
+     .example = R"("10min")",
+     .help = "The same for errors that are not about the connection.",
+     .max = 365 * kDay,
+     .member = [](Task& t, Table&) -> Member { return &t.retry.other_window; }},
+    {.path = "retry.initial_delay",
+     .example = R"("100ms")",
+     .help = "The pause before the first retry; it doubles each time, with jitter.",
+     .min = 1,
+     .max = 3'600'000,
+     .member = [](Task& t, Table&) -> Member { return &t.retry.initial_delay; }},
+    {.path = "retry.max_delay",
+     .example = R"("30s")",
+     .help = "The longest pause between retries; not shorter than the first.",
+     .min = 1,
+     .max = 3'600'000,
+     .member = [](Task& t, Table&) -> Member { return &t.retry.max_delay; }},
+
+    {.path = "log.level",
+     .example = R"("debug")",
+     .help = "The least severe messages that are logged.",
+     .allowed = "debug|info|warning|error",
+     .member = [](Task& t, Table&) -> Member { return choice(t.log.level); }},
+    {.path = "log.format",
+     .example = R"("json")",
+     .help = "`auto` is text on a terminal and JSON lines elsewhere.",
+     .allowed = "auto|text|json",
+     .member = [](Task& t, Table&) -> Member { return choice(t.log.format); }},
+
+    {.path = "shutdown.timeout",
+     .example = R"("30s")",
+     .help = "How long SIGTERM waits for Kafka to acknowledge what was sent.",
+     .max = 3'600'000,
+     .member = [](Task& t, Table&) -> Member { return &t.shutdown.timeout; }},
+
+    {.path = "table.match",
+     .example = R"("public.orders")",
+     .help = "The tables that this entry is about.",
+     .allowed = kPatternRule,
+     .required = true,
+     .check = check_positive_pattern,
+     .member = [](Task&, Table& table) -> Member { return &table.match; }},
+    {.path = "table.topic",
+     .example = R"("orders")",
+     .help = "In place of `sink.topic`.",
+     .allowed = kTopicRule,
+     .fallback = "`sink.topic`",
+     .check = check_topic_template,
+     .member = [](Task&, Table& table) -> Member { return &table.topic; }},
+    {.path = "table.key",
+     .example = R"(["customer_id"])",
+     .help = "The columns of the message key.",
+     .fallback = "the replica identity's",
+     .check = check_not_empty,
+     .member = [](Task&, Table& table) -> Member { return &table.key; }},
+    {.path = "table.operations",
+     .example = R"(["insert", "update"])",
+     .help = "In place of `source.operations`; it can only take away from them.",
+     .allowed = "insert|update|delete|truncate",
+     .fallback = "`source.operations`",
+     .member = [](Task&, Table& table) -> Member { return &table.operations; }},
+};
+
+std::string toml_text(std::string_view text) {
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string format_list(const std::vector<std::string>& list) {
+    std::string text = "[";
+    for (const std::string& item : list) text += (text.size() > 1 ? ", " : "") + toml_text(item);
+    return text + "]";
+}
+
+std::string format_operations(const Operations& operations) {
+    std::vector<std::string> names;
+    if (operations.insert) names.emplace_back("insert");
+    if (operations.update) names.emplace_back("update");
+    if (operations.remove) names.emplace_back("delete");
+    if (operations.truncate) names.emplace_back("truncate");
+    return format_list(names);
+}
+
+struct Formatter {
+    const Setting& setting;
+
+    std::string operator()(const std::string* text) const {
+        return toml_text(setting.secret ? mask_dsn(*text) : *text);
+    }
+    std::string operator()(const std::vector<std::string>* list) const { return format_list(*list); }
+    std::string operator()(const bool* flag) const { return *flag ? "true" : "false"; }
+    std::string operator()(const int* number) const { return fmt::format("{}", *number); }
+    std::string operator()(const Bytes* bytes) const { return toml_text(format_bytes(bytes->value)); }
+    std::string operator()(const std::chrono::milliseconds* duration) const {
+        return toml_text(format_duration(*duration));
+    }
+    std::string operator()(const Choice& member) const {
+        return toml_text(split(setting.allowed, '|')[member.get(member.where)]);
+    }
+    std::string operator()(const Operations* operations) const { return format_operations(*operations); }
+    std::string operator()(const std::optional<Operations>* operations) const {
+        return *operations ? format_operations(**operations) : "";
+    }
+    std::string operator()(const Messages* messages) const {
+        if (!messages->prefixes.empty()) return format_list(messages->prefixes);
+        return messages->all ? "true" : "false";
+    }
+    std::string operator()(const std::map<std::string, std::string>* properties) const {
+        std::string text = "{";
+        for (const auto& [name, value] : *properties) {
+            text += text.size() > 1 ? ", " : " ";
+            text += toml_text(name) + " = " + (is_secret_kafka_property(name) ? "\"***\"" : toml_text(value));
+        }
+        return text + " }";
+    }
+};
+
+struct TypeName {
+    std::string_view operator()(const std::string*) const { return "text"; }
+    std::string_view operator()(const std::vector<std::string>*) const { return "list of texts"; }
+    std::string_view operator()(const bool*) const { return "boolean"; }
+    std::string_view operator()(const int*) const { return "number"; }
+    std::string_view operator()(const Bytes*) const { return "size"; }
+    std::string_view operator()(const std::chrono::milliseconds*) const { return "duration"; }
+    std::string_view operator()(const Choice&) const { return "choice"; }
+    std::string_view operator()(const Operations*) const { return "list of choices"; }
+    std::string_view operator()(const std::optional<Operations>*) const { return "list of choices"; }
+    std::string_view operator()(const Messages*) const { return "boolean or list of texts"; }
+    std::string_view operator()(const std::map<std::string, std::string>*) const { return "table"; }
+};
+
+}  // namespace
+
+std::span<const Setting> settings() {
+    return kSettings;
+}
+
+const Setting* find_setting(std::string_view path) {
+    for (const Setting& setting : kSettings) {
+        if (setting.path == path) return &setting;
+    }
+    return nullptr;
+}
+
+bool is_section(std::string_view path) {
+    for (const Setting& setting : kSettings) {
+        if (setting.path.size() > path.size() && setting.path.starts_with(path) &&
+            setting.path[path.size()] == '.')
+            return true;
+    }
+    return false;
+}
+
+std::string_view type_name(const Setting& setting) {
+    Task task;
+    Table table;
+    return std::visit(TypeName{}, setting.member(task, table));
+}
+
+std::string range_text(const Setting& setting) {
+    Task task;
+    Table table;
+    const Member member = setting.member(task, table);
+    if (std::holds_alternative<int*>(member)) return fmt::format("{} to {}", setting.min, setting.max);
+    if (std::holds_alternative<Bytes*>(member)) {
+        return fmt::format("{} to {}", format_bytes(static_cast<uint64_t>(setting.min)),
+                           format_bytes(static_cast<uint64_t>(setting.max)));
+    }
+    if (std::holds_alternative<std::chrono::milliseconds*>(member)) {
+        return fmt::format("{} to {}", format_duration(std::chrono::milliseconds(setting.min)),
+                           format_duration(std::chrono::milliseconds(setting.max)));
+    }
+    if (std::holds_alternative<Choice>(member) || std::holds_alternative<Operations*>(member) ||
+        std::holds_alternative<std::optional<Operations>*>(member)) {
+        std::string text;
+        for (const std::string_view name : split(setting.allowed, '|'))
+            text += fmt::format("{}`{}`", text.empty() ? "" : ", ", name);
+        return text;
+    }
+    return std::string(setting.allowed);
+}
+
+std::string format_value(const Setting& setting, TaskConfig& task, TableConfig& table) {
+    return std::visit(Formatter{setting}, setting.member(task, table));
+}
+
+std::string default_text(const Setting& setting) {
+    if (setting.required) return "required";
+    if (!setting.fallback.empty()) return std::string(setting.fallback);
+    Task task;
+    Table table;
+    return format_value(setting, task, table);
+}
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+    std::vector<std::string_view> parts;
+    while (!text.empty()) {
+        const size_t end = text.find(separator);
+        parts.push_back(text.substr(0, end));
+        if (end == text.npos) break;
+        text.remove_prefix(end + 1);
+    }
+    return parts;
+}
+
+}  // namespace walferry

@@ -1,0 +1,139 @@
+// What a task file says, after every default and check: plain values that the other folders read. Each
+// member's initializer is the default; config/settings.cpp names the key, range and help of each.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace walferry {
+
+struct Operations {
+    bool insert = true;
+    bool update = true;
+    bool remove = true;  // "delete" in the file
+    bool truncate = true;
+
+    friend bool operator==(const Operations&, const Operations&) = default;
+};
+
+// Logical messages (pg_logical_emit_message): none, all, or those with one of these prefixes.
+struct Messages {
+    bool all = false;
+    std::vector<std::string> prefixes;
+
+    friend bool operator==(const Messages&, const Messages&) = default;
+};
+
+// A number of bytes; its own type, so that the settings table knows its unit.
+struct Bytes {
+    uint64_t value = 0;
+};
+
+enum class Origin { any, none };  // `none`: only changes that did not come by replication from elsewhere
+
+struct SourceConfig {
+    std::string dsn;
+    std::vector<std::string> tables;  // patterns, see common/match/pattern.h; empty: every user table
+    Operations operations;
+    bool publish_via_root = false;
+    Origin origin = Origin::any;
+    Messages messages;
+    std::string slot;  // filled from the task's name where the file says nothing
+    bool create_slot = true;
+    int status_interval_ms = 500;
+};
+
+enum class SinkFormat { canal_json };
+enum class PartitionBy { none, table, key };
+enum class PartitionHash { murmur2, java };
+enum class Delivery { at_least_once };
+enum class Headers { position, none };
+
+enum class CanalDatabase { schema, database };       // what the member "database" holds
+enum class CanalBoolean { words, letters, digits };  // true/false, t/f, 1/0
+enum class CanalBytea { base64, hex, latin1 };
+enum class CanalTimestamp { sql, iso };         // a space or a T between date and time
+enum class CanalTimestampTz { z, offset };      // 03:04:05Z or 03:04:05+00
+enum class CanalTruncate { canal, dts, skip };  // type TRUNCATE, type DDL, no message
+
+struct CanalConfig {
+    CanalDatabase database = CanalDatabase::schema;
+    CanalBoolean boolean = CanalBoolean::words;
+    CanalBytea bytea = CanalBytea::base64;
+    CanalTimestamp timestamp = CanalTimestamp::sql;
+    CanalTimestampTz timestamptz = CanalTimestampTz::z;
+    CanalTruncate truncate = CanalTruncate::canal;
+    bool type_parameters = false;  // numeric(10,2) rather than numeric
+};
+
+struct SinkConfig {
+    std::string brokers;
+    SinkFormat format = SinkFormat::canal_json;
+    std::string topic = "{schema}.{table}";
+    std::string ddl_topic;  // template; empty: the topic of the table's rows
+    PartitionBy partition_by = PartitionBy::key;
+    PartitionHash partition_hash = PartitionHash::murmur2;
+    Delivery delivery = Delivery::at_least_once;
+    bool create_topics = true;
+    int topic_partitions = 1;
+    int topic_replication = 1;  // -1: the broker's default
+    Bytes queue_bytes{32 << 20};
+    Headers headers = Headers::position;
+    CanalConfig canal;
+    std::map<std::string, std::string> kafka;  // librdkafka properties, as text
+    bool idempotent = true;                    // derived: false where kafka["acks"] is not "all"
+};
+
+struct RetryConfig {
+    std::chrono::milliseconds connection_window = std::chrono::minutes(720);
+    std::chrono::milliseconds other_window = std::chrono::minutes(10);
+    std::chrono::milliseconds initial_delay = std::chrono::milliseconds(100);
+    std::chrono::milliseconds max_delay = std::chrono::seconds(30);
+};
+
+enum class LogLevel { debug, info, warning, error };
+enum class LogFormat { automatic, text, json };  // automatic: text on a terminal, JSON lines elsewhere
+
+struct LogConfig {
+    LogLevel level = LogLevel::info;
+    LogFormat format = LogFormat::automatic;
+};
+
+struct ShutdownConfig {
+    std::chrono::milliseconds timeout = std::chrono::seconds(30);
+};
+
+// What differs for the tables that a pattern matches. Where several entries match, the last one that sets a
+// key decides about that key.
+struct TableConfig {
+    std::string match;
+    std::string topic;             // template; empty: not set
+    std::vector<std::string> key;  // columns; empty: not set
+    std::optional<Operations> operations;
+};
+
+// Where a value came from; a key without an entry has its default.
+struct SettingOrigin {
+    unsigned line = 0;
+    std::vector<std::string> variables;  // environment variables that were replaced in it
+};
+
+struct TaskConfig {
+    std::string name;
+    SourceConfig source;
+    SinkConfig sink;
+    RetryConfig retry;
+    LogConfig log;
+    ShutdownConfig shutdown;
+    std::vector<TableConfig> tables;
+
+    std::string file;                              // as given by the user
+    std::map<std::string, SettingOrigin> origins;  // by path: "sink.kafka.linger.ms", "table[0].match"
+    std::vector<std::string> warnings;             // allowed, yet worth a line in the log
+};
+
+}  // namespace walferry

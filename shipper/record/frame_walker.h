@@ -1,0 +1,113 @@
+// Goes through one frame after another of a session: takes in relations, splits rows, hands each change to a visitor. Whatever
+// is wrong with a frame becomes an Error (WF40xx). One walker per session and thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/wire/frame_reader.h"
+#include "error/error.h"
+#include "record/relation_registry.h"
+#include "record/row.h"
+
+namespace walferry {
+
+// A fault of the frame as an error: damage on the way may be mended by reading again, a malformed frame is not.
+Error frame_error(const wire::FrameStatus& status);
+
+// A logical message (pg_logical_emit_message), in or outside of a transaction.
+struct LogicalMessage {
+    wire::MessageView view;
+    bool transactional;
+    Lsn end_lsn;
+};
+
+// Visitor:
+//   void on_relation(Entry&)           a schema that is new to the session; prepare what its rows need
+//   void on_row(Entry&, const Row&)    a change; its views are valid during the call
+//   void on_message(const LogicalMessage&)
+template <typename Prepared>
+class FrameWalker {
+ public:
+    using Entry = typename RelationRegistry<Prepared>::Entry;
+
+    // Opens the next frame of the session and takes in its relations. `frame` is borrowed until after visit().
+    template <typename Visitor>
+    void open(std::span<const uint8_t> frame, Visitor& visitor) {
+        check(reader_.open(frame.data(), frame.size()));
+        check(registry_.add(reader_.batch(), [&](Entry& entry) {
+            if (entry.schema.columns.size() > before_.size()) {
+                before_.resize(entry.schema.columns.size());
+                after_.resize(entry.schema.columns.size());
+            }
+            visitor.on_relation(entry);
+        }));
+    }
+
+    const wire::FrameHeader& header() const { return reader_.header(); }
+    const wire::Transaction& transaction() const { return reader_.transaction(); }
+    size_t record_count() const { return reader_.record_count(); }
+
+    // Visits the records of the open frame whose ordinal is `from` or later.
+    template <typename Visitor>
+    void visit(Ordinal from, int64_t commit_unix_ms, Visitor& visitor) {
+        const wire::Transaction& transaction = reader_.transaction();
+        const bool transactional = reader_.header().kind == wire::FrameKind::transaction;
+        for (size_t i = 0, count = reader_.record_count(); i < count; ++i) {
+            const wire::Record& record = reader_.record(i);
+            const Ordinal ordinal{transaction.first_ordinal() + record.ordinal()};
+            if (ordinal < from) continue;
+            if (record.operation() == wire::Operation::Message) {
+                LogicalMessage message{{}, transactional, Lsn{transaction.end_lsn()}};
+                check(wire::read_message(reader_, record, &message.view));
+                visitor.on_message(message);
+                continue;
+            }
+            Entry* entry = registry_.find(record.relation());
+            if (entry == nullptr) throw_unknown_relation(record.relation());
+            const bool truncate = record.operation() == wire::Operation::Truncate;
+            if (!truncate) {
+                check(wire::read_row(reader_, record, entry->schema.layout.data(), entry->schema.layout.size(),
+                                     before_.data(), after_.data()));
+            }
+            visitor.on_row(*entry, Row{.relation = entry->schema,
+                                       .operation = record.operation(),
+                                       .before = truncate ? nullptr : before_.data(),
+                                       .after = truncate ? nullptr : after_.data(),
+                                       .images = record.images(),
+                                       .commit_lsn = Lsn{transaction.commit_lsn()},
+                                       .end_lsn = Lsn{transaction.end_lsn()},
+                                       .xid = Xid{transaction.xid()},
+                                       .ordinal = ordinal,
+                                       .commit_unix_ms = commit_unix_ms});
+        }
+        registry_.retire(reader_.batch());
+    }
+
+    // Name of the source database, if the open frame says it; empty otherwise.
+    std::string_view database() const {
+        const wire::Session* session = reader_.batch().session();
+        return session ? session->database()->string_view() : std::string_view();
+    }
+
+ private:
+    static void check(const wire::FrameStatus& status) {
+        if (!status.ok()) throw frame_error(status);
+    }
+    [[noreturn]] static void throw_unknown_relation(uint32_t id);
+
+    wire::FrameReader reader_;
+    RelationRegistry<Prepared> registry_;
+    std::vector<wire::ValueView> before_ = std::vector<wire::ValueView>(64);
+    std::vector<wire::ValueView> after_ = std::vector<wire::ValueView>(64);
+};
+
+Error unknown_relation_error(uint32_t id);
+
+template <typename Prepared>
+void FrameWalker<Prepared>::throw_unknown_relation(uint32_t id) {
+    throw unknown_relation_error(id);
+}
+
+}  // namespace walferry

@@ -1,0 +1,127 @@
+#include "route/topic_template.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "error/error.h"
+
+namespace walferry {
+namespace {
+
+constexpr size_t kLongestTopic = 249;
+constexpr const char* kPlaceholders = "{db}, {schema}, {table} and {name}";
+
+// Not std::isalnum, which asks the locale.
+bool legal(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+}
+
+bool upper_hex(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
+}
+
+bool starts_escape(std::string_view text, size_t at) {
+    return text[at] == '_' && text.size() - at >= 4 && text[at + 1] == 'x' && upper_hex(text[at + 2]) &&
+           upper_hex(text[at + 3]);
+}
+
+[[noreturn]] void refuse_template(std::string_view text, std::string why) {
+    throw Error(ErrorCode::topic_template, "The topic template \"" + std::string(text) + "\" is not valid",
+                std::move(why),
+                std::string("use letters, digits, '.', '_', '-' and the placeholders ") + kPlaceholders +
+                    ", for example topic = \"{schema}.{table}\"");
+}
+
+}  // namespace
+
+TopicTemplate::TopicTemplate(std::string_view text) : text_(text) {
+    constexpr std::array<std::pair<std::string_view, Field>, 4> kFields{
+        {{"db", Field::db}, {"schema", Field::schema}, {"table", Field::table}, {"name", Field::name}}};
+    if (text.empty()) refuse_template(text, "it is empty");
+    std::string literal;
+    for (size_t at = 0; at < text.size(); ++at) {
+        if (text[at] != '{') {
+            if (!legal(text[at]))
+                refuse_template(text, std::string("Kafka allows no '") + text[at] + "' in a topic's name");
+            literal += text[at];
+            continue;
+        }
+        const size_t end = text.find('}', at);
+        if (end == std::string_view::npos) refuse_template(text, "a '{' has no '}'");
+        const std::string_view placeholder = text.substr(at + 1, end - at - 1);
+        const auto* field = std::find_if(kFields.begin(), kFields.end(),
+                                         [&](const auto& known) { return known.first == placeholder; });
+        if (field == kFields.end())
+            refuse_template(text, "{" + std::string(placeholder) + "} is not a placeholder");
+        parts_.push_back({std::exchange(literal, {}), field->second});
+        at = end;
+    }
+    tail_ = std::move(literal);
+
+    bool schema = false, table = false, apart = true;
+    for (size_t i = 0; i < parts_.size(); ++i) {
+        schema |= parts_[i].field == Field::schema;
+        table |= parts_[i].field == Field::table;
+        if (i == 0) continue;
+        bool separated = false;
+        for (const char c : parts_[i].literal) {
+            if (c != '.' && c != '-') continue;
+            separated = true;
+            if (separators_.find(c) == std::string::npos) separators_ += c;
+        }
+        apart &= separated;
+    }
+    distinguishes_tables_ = schema && table && apart;
+}
+
+void TopicTemplate::append_escaped(std::string& out, std::string_view value) const {
+    constexpr const char* kDigits = "0123456789ABCDEF";
+    for (size_t at = 0; at < value.size(); ++at) {
+        const char c = value[at];
+        if (legal(c) && separators_.find(c) == std::string::npos && !starts_escape(value, at)) {
+            out += c;
+            continue;
+        }
+        const auto byte = static_cast<unsigned char>(c);
+        out += "_x";
+        out += kDigits[byte >> 4];
+        out += kDigits[byte & 0xF];
+        out += '_';
+    }
+}
+
+std::string TopicTemplate::expand(const TopicNames& names) const {
+    std::string topic;
+    for (const Part& part : parts_) {
+        topic += part.literal;
+        switch (part.field) {
+            case Field::db:
+                append_escaped(topic, names.db);
+                break;
+            case Field::schema:
+                append_escaped(topic, names.schema);
+                break;
+            case Field::table:
+                append_escaped(topic, names.table);
+                break;
+            case Field::name:
+                append_escaped(topic, names.name);
+                break;
+        }
+    }
+    topic += tail_;
+    const bool too_long = topic.size() > kLongestTopic;
+    if (too_long || topic.empty() || topic == "." || topic == "..") {
+        const std::string table = std::string(names.schema) + "." + std::string(names.table);
+        throw Error(ErrorCode::topic_name, "Table " + table + " has no legal topic name",
+                    too_long ? "the template \"" + text_ + "\" gives " + std::to_string(topic.size()) +
+                                   " characters, Kafka allows " + std::to_string(kLongestTopic)
+                             : "the template \"" + text_ + "\" gives \"" + topic + "\", which Kafka refuses",
+                    "name a topic for it: [[table]] match = \"" + table + "\", topic = \"...\"");
+    }
+    return topic;
+}
+
+}  // namespace walferry

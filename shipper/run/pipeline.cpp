@@ -1,0 +1,230 @@
+#include "run/pipeline.h"
+
+#include <charconv>
+
+#include "format/value_text.h"
+#include "route/partition_hash.h"
+#include "source/timestamps.h"
+
+namespace walferry {
+namespace {
+
+// Acknowledgements are taken after so many messages: often enough to keep memory low, seldom enough to cost nothing.
+constexpr uint32_t kPollInterval = 256;
+constexpr std::chrono::milliseconds kBlockedPoll{20};
+constexpr Ordinal kFromStart{};
+
+SinkOptions sink_options(const TaskConfig& config) {
+    SinkOptions options;
+    options.brokers = config.sink.brokers;
+    options.client_id = "walferry-" + config.name;
+    options.properties = config.sink.kafka;
+    options.queue_bytes = config.sink.queue_bytes.value;
+    options.create_topics = config.sink.create_topics;
+    options.topic_partitions = config.sink.topic_partitions;
+    options.topic_replication = config.sink.topic_replication;
+    return options;
+}
+
+int64_t now_unix_ms() {
+    using std::chrono::duration_cast;
+    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+char* append_number(char* p, uint64_t value, int base) { return std::to_chars(p, p + 20, value, base).ptr; }
+
+// PostgreSQL writes the hexadecimal digits of an LSN in upper case.
+char* append_hex(char* p, uint32_t value) {
+    char* end = append_number(p, value, 16);
+    for (; p < end; ++p) {
+        if (*p >= 'a') *p = static_cast<char>(*p - 'a' + 'A');
+    }
+    return end;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const TaskConfig& config, Counters& counters, Lsn from)
+    : config_(config), counters_(counters), router_(config), sink_(sink_options(config)), topics_(sink_), resume_(from) {}
+
+void Pipeline::begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed) {
+    database_ = database;
+    canal_.emplace(config_.sink.canal, database);
+    walker_.emplace();
+    mid_frames_ = false;
+    position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
+    position_prefix_ = position_.size();
+    position_.resize(position_prefix_ + 64);
+    if (started_) return;
+    started_ = true;
+    if (resume_ < confirmed) resume_ = confirmed;
+    tracker_ = AckTracker(resume_);
+}
+
+void Pipeline::prepare(Walker::Entry& entry) {
+    Target& target = entry.prepared;
+    target.destination = router_.route(entry.schema, database_);
+    target.prepared = canal_->prepare(entry.schema, target.destination.key);
+    target.topic = topics_.get(target.destination.topic);
+    target.ddl_topic = topics_.get(target.destination.ddl_topic);
+    const HashFamily family =
+        config_.sink.partition_hash == PartitionHash::java ? HashFamily::java : HashFamily::murmur2;
+    target.table_hash = table_partition_hash(family, entry.schema.schema, entry.schema.table);
+    switch (config_.sink.partition_by) {
+        case PartitionBy::none:
+            target.partitioning = Partitioning::zero;
+            break;
+        case PartitionBy::table:
+            target.partitioning = Partitioning::table;
+            break;
+        case PartitionBy::key:
+            // Rows without a key keep their order only within one partition.
+            target.partitioning = target.prepared.key.empty() ? Partitioning::table : Partitioning::key;
+            break;
+    }
+}
+
+void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked) {
+    Producer producer{*this, while_blocked};
+    Walker& walker = *walker_;
+    walker.open(bytes, producer);
+    const wire::Transaction& transaction = walker.transaction();
+    if (walker.header().kind == wire::FrameKind::message) {
+        walker.visit(kFromStart, 0, producer);
+        return;
+    }
+    if (walker.header().first == mid_frames_) {
+        throw Error(ErrorCode::frame_malformed, "A transaction's frames are not in order", "",
+                    "Please report it, with the versions of plugin and shipper.");
+    }
+    const Lsn commit{transaction.commit_lsn()};
+    if (!tracker_.in_group()) {
+        group_ = tracker_.open();
+        open_commit_ = commit;
+        next_ordinal_ = kFromStart;
+    } else if (commit != open_commit_) {
+        throw Error(ErrorCode::source_slot_moved, "The server does not continue with the transaction that was interrupted",
+                    "", "Find out who else reads from the slot; the tables concerned have to be loaded again.");
+    }
+    mid_frames_ = !walker.header().last;
+    now_ms_ = now_unix_ms();
+    const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
+    walker.visit(next_ordinal_, commit_ms, producer);
+    counters_.last_commit_unix_ms = commit_ms;
+    if (walker.header().last) {
+        const Lsn end{transaction.end_lsn()};
+        tracker_.close(end);
+        resume_ = end;
+        ++counters_.transactions;
+    }
+    if (unpolled_ >= kPollInterval) poll();
+}
+
+void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked) {
+    const Target& target = entry.prepared;
+    next_ordinal_ = Ordinal{row.ordinal.value + 1};
+    const Operations& operations = target.destination.operations;
+    switch (row.operation) {
+        case wire::Operation::Insert:
+            if (!operations.insert) return;
+            break;
+        case wire::Operation::Update:
+            if (!operations.update) return;
+            break;
+        case wire::Operation::Delete:
+            if (!operations.remove) return;
+            break;
+        case wire::Operation::Truncate:
+            if (!operations.truncate) return;
+            break;
+        default:
+            break;
+    }
+    value_.clear();
+    RenderStatus status = canal_->render(target.prepared, row, now_ms_, value_);
+    if (status.outcome == Rendered::nothing) return;
+    if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
+    key_.clear();
+    status = canal_->render_key(target.prepared, row, key_);
+    if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
+    const std::string_view key = status.outcome == Rendered::message ? key_.view() : std::string_view();
+
+    const bool truncate = row.operation == wire::Operation::Truncate;
+    const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
+    const uint32_t hash = partition_hash(target, row, key);
+    const std::string_view position =
+        config_.sink.headers == Headers::position ? position_of(row) : std::string_view();
+    tracker_.produced();
+    while (sink_.produce(topic, key, value_.view(), position, hash, group_) == Produced::queue_full) {
+        wait_for_room(while_blocked);
+    }
+    ++unpolled_;
+    ++counters_.rows;
+    counters_.message_bytes += key.size() + value_.size();
+}
+
+uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::string_view key) {
+    switch (target.partitioning) {
+        case Partitioning::zero:
+            return kPartitionZero;
+        case Partitioning::table:
+            return target.table_hash;
+        case Partitioning::key:
+            break;
+    }
+    // A truncate has no key; by DTS's policy it goes to partition 0.
+    if (key.data() == nullptr) return kPartitionZero;
+    if (config_.sink.partition_hash == PartitionHash::murmur2) return kafka_partition_hash(key);
+    JavaKeyHash hash;
+    const wire::ValueView* image = row.operation == wire::Operation::Delete ? row.before : row.after;
+    for (const uint16_t column : target.prepared.key) {
+        if (image[column].state != wire::ValueState::value) {
+            hash.add_null();
+            continue;
+        }
+        scratch_.clear();
+        // The key itself was rendered from the same values, so none is bad.
+        (void)append_text(row.relation.columns[column].value_class, image[column], TextOptions{}, scratch_);
+        hash.add(scratch_.view());
+    }
+    return hash.partition_hash();
+}
+
+std::string_view Pipeline::position_of(const Row& row) {
+    char* p = position_.data() + position_prefix_;
+    p = append_hex(p, static_cast<uint32_t>(row.commit_lsn.value >> 32));
+    *p++ = '/';
+    p = append_hex(p, static_cast<uint32_t>(row.commit_lsn.value));
+    *p++ = ':';
+    p = append_number(p, row.ordinal.value, 10);
+    return {position_.data(), static_cast<size_t>(p - position_.data())};
+}
+
+void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
+    poll(kBlockedPoll);
+    if (!while_blocked()) {
+        throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no more messages", sink_.last_error(),
+                    "What was not acknowledged comes again at the next start.");
+    }
+}
+
+void Pipeline::keepalive(Lsn wal_end) {
+    if (mid_frames_ || tracker_.in_group()) return;
+    tracker_.keepalive(wal_end);
+    if (resume_ < wal_end) resume_ = wal_end;
+}
+
+void Pipeline::take(std::span<const Acknowledged> acknowledged) {
+    for (const Acknowledged& part : acknowledged) tracker_.acknowledged(part.group, part.messages);
+}
+
+void Pipeline::poll(std::chrono::milliseconds wait) {
+    unpolled_ = 0;
+    take(sink_.poll(wait));
+}
+
+bool Pipeline::flush(std::chrono::milliseconds timeout) {
+    return sink_.flush(timeout, [this](std::span<const Acknowledged> acknowledged) { take(acknowledged); });
+}
+
+}  // namespace walferry

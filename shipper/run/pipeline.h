@@ -1,0 +1,126 @@
+// From frames to Kafka: everything between the replication stream and the position that may be confirmed. It outlives a lost
+// connection to the source, so that reading again from there repeats nothing that this process has produced; when the
+// producer has to be replaced, so has this.
+//
+// Thread contract: one thread. Errors: Error; after one whose retry class is not `source` the object is of no more use.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "config/task.h"
+#include "format/canal_json.h"
+#include "progress/ack_tracker.h"
+#include "record/frame_walker.h"
+#include "record/output.h"
+#include "route/router.h"
+#include "sink/kafka_sink.h"
+#include "sink/topics.h"
+
+namespace walferry {
+
+// Counters of one task since its start; never reset.
+struct Counters {
+    uint64_t rows = 0;
+    uint64_t transactions = 0;
+    uint64_t message_bytes = 0;  // keys and values produced
+    int64_t last_commit_unix_ms = 0;
+};
+
+class Pipeline {
+ public:
+    // Called again and again while Kafka takes nothing more, so that the source hears from us. Returns false to give up;
+    // frame() then throws Error (source_stopped).
+    using WhileBlocked = std::function<bool()>;
+
+    // `from`: everything before is known to be in Kafka; 0 if nothing is known but the slot's position.
+    Pipeline(const TaskConfig& config, Counters& counters, Lsn from);
+
+    // Waits for a broker; throws Error.
+    void connect() { sink_.connect(); }
+
+    // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
+    void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);
+
+    // Where the source must start so that nothing is missing: everything before has been produced by this object.
+    // 0 as long as nothing is known.
+    Lsn resume_position() const { return resume_; }
+
+    // Produces a frame's changes. Blocks while the producer's queue is full.
+    void frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
+    // The server has nothing for us before `wal_end`.
+    void keepalive(Lsn wal_end);
+
+    // Takes Kafka's acknowledgements; waits up to `wait` for the first.
+    void poll(std::chrono::milliseconds wait = std::chrono::milliseconds(0));
+    // Waits until Kafka has everything. False when the time is over before.
+    bool flush(std::chrono::milliseconds timeout);
+
+    // The position up to which Kafka has everything.
+    Lsn confirmed() const { return tracker_.confirmed(); }
+    bool idle() const { return tracker_.idle(); }
+    bool in_transaction() const { return tracker_.in_group(); }
+    uint64_t outstanding() const { return tracker_.outstanding(); }
+    const KafkaSink& sink() const { return sink_; }
+
+ private:
+    enum class Partitioning { zero, table, key };
+    struct Target {
+        PreparedRelation prepared;
+        Destination destination;
+        TopicHandle topic;
+        TopicHandle ddl_topic;
+        uint32_t table_hash = 0;
+        Partitioning partitioning = Partitioning::zero;
+    };
+    using Walker = FrameWalker<Target>;
+
+    // The visitor of FrameWalker.
+    struct Producer {
+        Pipeline& pipeline;
+        const WhileBlocked& while_blocked;
+        void on_relation(Walker::Entry& entry) { pipeline.prepare(entry); }
+        void on_row(Walker::Entry& entry, const Row& row) { pipeline.produce(entry, row, while_blocked); }
+        void on_message(const LogicalMessage&) {}
+    };
+
+    void prepare(Walker::Entry& entry);
+    void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
+    uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
+    std::string_view position_of(const Row& row);
+    void wait_for_room(const WhileBlocked& while_blocked);
+    void take(std::span<const Acknowledged> acknowledged);
+
+    const TaskConfig& config_;
+    Counters& counters_;
+    Router router_;
+    KafkaSink sink_;
+    Topics topics_;
+    AckTracker tracker_;
+    std::optional<CanalJson> canal_;
+    std::optional<Walker> walker_;
+    std::string database_;
+
+    Output key_;
+    Output value_;
+    Output scratch_;
+    std::string position_;       // "<system identifier>:<timeline>:" and room for the rest
+    size_t position_prefix_ = 0;
+    int64_t now_ms_ = 0;
+
+    Lsn resume_;
+    bool started_ = false;  // a session has begun
+    // The open transaction: what of it has been produced, to skip when it comes again after a lost connection.
+    Lsn open_commit_;
+    Ordinal next_ordinal_;
+    bool mid_frames_ = false;  // the session has sent the transaction's first frame, and not yet its last
+    uint32_t group_ = 0;
+    uint32_t unpolled_ = 0;
+};
+
+}  // namespace walferry

@@ -1,0 +1,145 @@
+#include "run/run.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <thread>
+
+#include "run/pipeline.h"
+#include "run/logging.h"
+#include "run/progress_report.h"
+#include "run/session.h"
+#include "run/stop_flag.h"
+#include "source/backoff.h"
+
+namespace walferry {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Errors that mean "no connection for now", as opposed to those that may pass but need not.
+bool is_connection_error(ErrorCode code) {
+    switch (code) {
+        case ErrorCode::source_slot_active:
+        case ErrorCode::source_slot_exists:
+        case ErrorCode::source_protocol:
+        case ErrorCode::frame_damaged:
+        case ErrorCode::kafka_topic_deleted:
+        case ErrorCode::kafka_delivery:
+            return false;
+        default:
+            return true;
+    }
+}
+
+BackoffSettings backoff_settings(const RetryConfig& retry, milliseconds window) {
+    BackoffSettings settings;
+    settings.first = retry.initial_delay;
+    settings.longest = retry.max_delay;
+    settings.window = window;
+    return settings;
+}
+
+// Runs one task: a session after another, until a signal or an error that no retry mends.
+class Task {
+ public:
+    Task(const TaskConfig& config, const std::atomic<bool>& stop)
+        : config_(config),
+          stop_(stop),
+          report_(counters_, isatty(STDERR_FILENO) && config.log.format != LogFormat::json),
+          connection_backoff_(backoff_settings(config.retry, config.retry.connection_window)),
+          other_backoff_(backoff_settings(config.retry, config.retry.other_window)) {}
+
+    int run() {
+        log_info("starting", {{"task", config_.name}, {"version", WALFERRY_VERSION}});
+        while (!stop_.load()) {
+            const std::optional<Error> failure = attempt();
+            if (!failure) continue;
+            report_.clear();
+            if (stop_.load() && failure->code() == ErrorCode::source_stopped) break;
+            if (!retry_after(*failure)) throw *failure;
+        }
+        log_info("stopped", {{"task", config_.name}, {"rows", counters_.rows}});
+        return 0;
+    }
+
+ private:
+    // One session, until it ends by a signal (nothing is returned) or fails.
+    std::optional<Error> attempt() {
+        memory_.streamed = false;
+        const uint64_t rows = counters_.rows;
+        try {
+            if (!pipeline_) {
+                auto pipeline = std::make_unique<Pipeline>(config_, counters_, confirmed_);
+                pipeline->connect();
+                pipeline_ = std::move(pipeline);
+            }
+            Session session(config_, *pipeline_, report_, memory_, stop_);
+            session.run();
+            return std::nullopt;
+        } catch (const Error& error) {
+            // Only a stream that got somewhere ends the series of failures.
+            if (memory_.streamed && counters_.rows != rows) {
+                connection_backoff_.reset();
+                other_backoff_.reset();
+            }
+            return error;
+        }
+    }
+
+    // Waits before the next attempt. False if there is to be none.
+    bool retry_after(const Error& error) {
+        if (error.retry() == Retry::never) return false;
+        if (error.retry() == Retry::sink) drop_pipeline();
+        Backoff& backoff = is_connection_error(error.code()) ? connection_backoff_ : other_backoff_;
+        const std::optional<milliseconds> delay = backoff.next();
+        if (!delay) {
+            log_error("giving up: the retry window is over", {{"attempts", backoff.attempts()}});
+            return false;
+        }
+        log_warning(error);
+        log_info("trying again", {{"in_ms", delay->count()}, {"attempt", backoff.attempts()}});
+        const auto until = std::chrono::steady_clock::now() + *delay;
+        while (!stop_.load() && std::chrono::steady_clock::now() < until) wait_a_little();
+        return true;
+    }
+
+    // While the source is away, Kafka's acknowledgements still come in.
+    void wait_a_little() {
+        constexpr milliseconds kStep{50};
+        if (!pipeline_) {
+            std::this_thread::sleep_for(kStep);
+            return;
+        }
+        try {
+            pipeline_->poll(kStep);
+        } catch (const Error& error) {
+            if (error.retry() == Retry::never) throw;
+            log_warning(error);
+            drop_pipeline();
+        }
+    }
+
+    // A producer that failed has lost messages: a new one takes its place, from the last confirmed position.
+    void drop_pipeline() {
+        if (!pipeline_) return;
+        confirmed_ = pipeline_->confirmed();
+        pipeline_.reset();
+    }
+
+    const TaskConfig& config_;
+    const std::atomic<bool>& stop_;
+    Counters counters_;
+    ProgressReport report_;
+    SessionMemory memory_;
+    std::unique_ptr<Pipeline> pipeline_;
+    Lsn confirmed_;  // by the deliveries before
+    Backoff connection_backoff_;
+    Backoff other_backoff_;
+};
+
+}  // namespace
+
+int run_task(const TaskConfig& config) { return Task(config, stop_on_signals()).run(); }
+
+}  // namespace walferry

@@ -1,0 +1,11 @@
+// The life of one task: from the slot to the topics, until a signal or an error that retrying cannot mend.
+#pragma once
+
+#include "config/task.h"
+
+namespace walferry {
+
+// Returns the exit status of the process; throws walferry::Error.
+int run_task(const TaskConfig& config);
+
+}  // namespace walferry

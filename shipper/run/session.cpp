@@ -1,0 +1,182 @@
+#include "run/session.h"
+
+#include "config/load.h"
+#include "run/logging.h"
+#include "source/precheck.h"
+
+namespace walferry {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// An idle server sends a keepalive at least every wal_sender_timeout / 2 (30 s); one that is asked answers at once.
+constexpr seconds kAskAfter{30};
+constexpr seconds kLostAfter{60};
+constexpr milliseconds kStopHandshake{2000};
+
+SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
+    const std::string& slot = config.source.slot;
+    connection.scene().slot = slot;
+    connection.scene().plugin = "walferry";
+    PrecheckOptions options;
+    options.slot = slot;
+    options.holder_before = memory.slot_holder;
+    const std::optional<SlotInfo> existing = find_slot(connection, slot);
+    memory.slot_holder = existing ? find_holder(connection, *existing) : std::nullopt;
+    require_precheck(precheck(connection, options));
+    if (!existing && !config.source.create_slot) {
+        throw Error(ErrorCode::source_slot_missing, "The replication slot \"" + slot + "\" does not exist",
+                    "source.create_slot is false.",
+                    "Create it: SELECT pg_create_logical_replication_slot('" + slot + "', 'walferry'); or set "
+                    "source.create_slot = true.");
+    }
+    return ensure_slot(connection, slot, "walferry", {}, options.holder_before);
+}
+
+void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
+    if (!memory.identity) {
+        memory.identity = now;
+        return;
+    }
+    if (memory.identity->system == now.system) return;
+    throw Error(ErrorCode::source_other_cluster,
+                "The server has system identifier " + std::to_string(now.system.value) + ", before it was " +
+                    std::to_string(memory.identity->system.value),
+                "The address leads to another cluster than before.",
+                "Let source.dsn point to the old cluster, or start a task with a new name and slot.");
+}
+
+}  // namespace
+
+Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
+                 const std::atomic<bool>& stop)
+    : config_(config), pipeline_(pipeline), report_(report), stop_(stop) {
+    ConnectionSettings settings;
+    settings.dsn = config.source.dsn;
+    settings.application_name = "walferry-" + config.name;
+    Connection connection(settings, stop);
+    const SlotStart slot = prepare_slot(connection, config, memory);
+    const SystemIdentity identity = identify_system(connection);
+    require_same_cluster(identity, memory);
+    const Lsn resume = pipeline.resume_position();
+    if (resume != Lsn{} && resume < slot.position) {
+        throw Error(ErrorCode::source_slot_moved,
+                    "The slot \"" + config.source.slot + "\" stands at " + lsn_text(slot.position) +
+                        ", the shipper has read up to " + lsn_text(resume),
+                    "Something else has read from the slot or advanced it.",
+                    "Find out what; the tables that changed in between have to be loaded again.");
+    }
+    pipeline.begin_session(identity.system, identity.timeline, identity.database, slot.position);
+    received_ = confirmed_ = pipeline.confirmed();
+    stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
+                                                  pipeline.resume_position(),
+                                                  PluginOptions{{"options", plugin_options_json(config.source)}});
+    stream_->set_wake_descriptor(pipeline.sink().wake_fd());
+    while_blocked_ = [this] { return while_blocked(); };
+    next_status_ = Clock::now();
+    memory.slot_holder.reset();
+    memory.streamed = true;
+    log_info("streaming", {{"slot", config.source.slot},
+                           {"from", lsn_text(pipeline.resume_position())},
+                           {"database", identity.database},
+                           {"system_identifier", identity.system.value},
+                           {"timeline", identity.timeline.value}});
+}
+
+void Session::run() {
+    stream_until_stopped();
+    drain();
+}
+
+void Session::stream_until_stopped() {
+    while (!stop_.load(std::memory_order_relaxed)) {
+        take(stream_->next(milliseconds(config_.source.status_interval_ms)));
+        confirm(false);
+    }
+}
+
+void Session::take(const StreamEvent& event) {
+    switch (event.kind) {
+        case StreamEvent::Kind::frame:
+            if (received_ < event.wal_end) received_ = event.wal_end;
+            pipeline_.frame(event.payload, while_blocked_);
+            break;
+        case StreamEvent::Kind::keepalive:
+            if (received_ < event.wal_end) received_ = event.wal_end;
+            report_.server_position(event.wal_end);
+            pipeline_.keepalive(event.wal_end);
+            if (event.reply_requested) confirm(true);
+            asked_for_reply_ = false;
+            break;
+        case StreamEvent::Kind::none:
+            pipeline_.poll();
+            check_silence();
+            break;
+        case StreamEvent::Kind::end:
+            throw Error(ErrorCode::source_unavailable, "The server ended the stream", "",
+                        "The connection is made anew; look into the server's log if it goes on.");
+    }
+}
+
+void Session::confirm(bool now) {
+    const Clock::time_point time = Clock::now();
+    if (!now && time < next_status_) return;
+    pipeline_.poll();
+    confirmed_ = pipeline_.confirmed();
+    stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
+    next_status_ = time + milliseconds(config_.source.status_interval_ms);
+    report_.confirmed(confirmed_);
+    report_.tick(pipeline_);
+}
+
+// Between a full queue and the next try: Kafka's acknowledgements have just been taken.
+bool Session::while_blocked() {
+    confirm(false);
+    if (pipeline_.sink().stalled_for() > config_.retry.connection_window) {
+        throw Error(ErrorCode::kafka_unreachable, "Kafka has acknowledged nothing for the whole retry window",
+                    pipeline_.sink().last_error(),
+                    "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is missing. The "
+                    "window is retry.connection_window.");
+    }
+    if (draining_) return Clock::now() < blocked_until_;
+    return !stop_.load(std::memory_order_relaxed);
+}
+
+void Session::check_silence() {
+    const auto silence = Clock::now() - stream_->last_heard();
+    if (silence > kLostAfter) {
+        throw Error(ErrorCode::source_connection, "The server has been silent for a minute, although it was asked", "",
+                    "The connection is made anew; look at the network in between if it goes on.");
+    }
+    if (silence > kAskAfter && !asked_for_reply_) {
+        stream_->send_status(received_, confirmed_, true);
+        asked_for_reply_ = true;
+    }
+}
+
+void Session::drain() {
+    const Clock::time_point deadline = Clock::now() + config_.shutdown.timeout;
+    // Half of the time for the transaction that is on its way: cutting it would make its first part come twice.
+    draining_ = true;
+    blocked_until_ = Clock::now() + config_.shutdown.timeout / 2;
+    while (pipeline_.in_transaction() && Clock::now() < blocked_until_) {
+        take(stream_->next(milliseconds(100)));
+        confirm(false);
+    }
+    bool flushed = false;
+    while (!flushed && Clock::now() < deadline) {
+        flushed = pipeline_.flush(milliseconds(200));
+        confirm(false);
+    }
+    confirm(true);
+    if (pipeline_.in_transaction() || !flushed) {
+        log_warning("stopped before everything was acknowledged; it comes again at the next start",
+                    {{"messages", pipeline_.outstanding()}, {"confirmed", lsn_text(confirmed_)}});
+    } else {
+        log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});
+    }
+    stream_->stop(kStopHandshake);
+}
+
+}  // namespace walferry

@@ -1,0 +1,59 @@
+// One connection to the source, from the precheck to its end: moves frames into the pipeline and confirmed positions back.
+// Thread contract: one thread; `stop` may be set from anywhere. Errors: Error.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "config/task.h"
+#include "run/pipeline.h"
+#include "run/progress_report.h"
+#include "source/replication_stream.h"
+#include "source/slot.h"
+
+namespace walferry {
+
+// What one attempt leaves for the next.
+struct SessionMemory {
+    std::optional<SystemIdentity> identity;   // of the first connection: it must stay the same
+    std::optional<SlotHolder> slot_holder;    // who held the slot at the last attempt
+    bool streamed = false;                    // the last attempt reached the stream
+};
+
+class Session {
+ public:
+    // Connects, checks, makes the slot where it is missing, and starts streaming where `pipeline` left off.
+    Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
+            const std::atomic<bool>& stop);
+
+    // Streams until `stop`, then drains: the open transaction is finished and everything acknowledged, confirmed, within
+    // shutdown.timeout. Throws Error when source or sink fail.
+    void run();
+
+ private:
+    using Clock = std::chrono::steady_clock;
+
+    void stream_until_stopped();
+    void drain();
+    void take(const StreamEvent& event);
+    void confirm(bool now);
+    bool while_blocked();
+    void check_silence();
+
+    const TaskConfig& config_;
+    Pipeline& pipeline_;
+    ProgressReport& report_;
+    const std::atomic<bool>& stop_;
+    std::unique_ptr<ReplicationStream> stream_;
+    Pipeline::WhileBlocked while_blocked_;
+    Clock::time_point next_status_;
+    Clock::time_point blocked_until_;   // while draining: when to give up
+    bool draining_ = false;
+    bool asked_for_reply_ = false;
+    Lsn received_;
+    Lsn confirmed_;  // last told to the server
+};
+
+}  // namespace walferry

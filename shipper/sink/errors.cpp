@@ -1,0 +1,190 @@
+#include "sink/errors.h"
+
+#include <utility>
+
+namespace walferry {
+namespace {
+
+std::string quoted(const std::string& name) {
+    return "\"" + name + "\"";
+}
+
+std::string reason(rd_kafka_resp_err_t code, const std::string& detail) {
+    std::string text = detail.empty() ? rd_kafka_err2str(code) : detail;
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text + " (" + rd_kafka_err2name(code) + ")";
+}
+
+std::string tool(const char* name, const SinkOptions& options) {
+    return std::string(name) + " --bootstrap-server " + options.brokers;
+}
+
+std::string user(const SinkOptions& options) {
+    const auto found = options.properties.find("sasl.username");
+    return "User:" + (found == options.properties.end() ? std::string("NAME") : found->second);
+}
+
+Error topic_authorization(const std::string& topic, const std::string& why, const SinkOptions& options) {
+    return Error(ErrorCode::kafka_topic_authorization, "Kafka refused access to topic " + quoted(topic), why,
+                 "allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                     " --producer --topic " + topic);
+}
+
+Error cluster_authorization(const std::string& why, const SinkOptions& options) {
+    return Error(ErrorCode::kafka_cluster_authorization,
+                 "Kafka refused an operation that needs a right on the cluster", why,
+                 "allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                     " --operation IdempotentWrite --cluster");
+}
+
+Error too_large(const std::string& why, const FailedMessage& message, const SinkOptions& options) {
+    const std::string size = std::to_string(message.bytes);
+    if (message.messages > 1) {
+        return Error(ErrorCode::kafka_message_too_large,
+                     "Topic " + quoted(message.topic) + " refused a batch of " +
+                         std::to_string(message.messages) + " messages, the largest of " + size + " bytes",
+                     why +
+                         "; the limit of the topic (max.message.bytes) or of the broker (message.max.bytes) "
+                         "applies to the compressed batch",
+                     "raise it: " + tool("kafka-configs.sh", options) + " --alter --topic " + message.topic +
+                         " --add-config max.message.bytes=N, or make batches smaller than it: [sink.kafka] "
+                         "\"batch.size\"");
+    }
+    return Error(
+        ErrorCode::kafka_message_too_large,
+        "A message of " + size + " bytes is too large for topic " + quoted(message.topic),
+        why +
+            "; limits are the topic's max.message.bytes, the broker's message.max.bytes (1048588 unless "
+            "set) and the producer's own message.max.bytes",
+        "raise the topic's limit: " + tool("kafka-configs.sh", options) + " --alter --topic " +
+            message.topic +
+            " --add-config max.message.bytes=N; where [sink.kafka] sets "
+            "\"message.max.bytes\", raise it there too");
+}
+
+Error not_there(const std::string& why, const std::string& topic, const SinkOptions& options) {
+    if (options.create_topics) {
+        return Error(
+            ErrorCode::kafka_topic_deleted, "Topic " + quoted(topic) + " is no longer there", why,
+            "none needed: it is created again, and what it had not acknowledged is sent again; records "
+            "that it held are gone with it");
+    }
+    return Error(ErrorCode::kafka_topic_missing, "Topic " + quoted(topic) + " does not exist",
+                 why + "; sink.create_topics is off",
+                 "create it: " + create_topic_command(options, topic) + ", or set create_topics = true");
+}
+
+Error refused_name(const std::string& why, const std::string& topic) {
+    return Error(
+        ErrorCode::kafka_topic_create, "Kafka refused the topic name " + quoted(topic), why,
+        "choose another name: sink.topic, or topic of the [[table]] entry; to Kafka '.' and '_' are the same "
+        "when it compares names");
+}
+
+}  // namespace
+
+std::string create_topic_command(const SinkOptions& options, const std::string& topic) {
+    std::string command = tool("kafka-topics.sh", options) + " --create --topic " + topic;
+    if (options.topic_partitions > 0) command += " --partitions " + std::to_string(options.topic_partitions);
+    if (options.topic_replication > 0)
+        command += " --replication-factor " + std::to_string(options.topic_replication);
+    return command;
+}
+
+Error delivery_error(rd_kafka_resp_err_t code, const std::string& detail, const FailedMessage& message,
+                     const SinkOptions& options) {
+    const std::string why = reason(code, detail);
+    switch (code) {
+        case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+            return too_large(why, message, options);
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+        case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+            return not_there(why, message.topic, options);
+        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+            return topic_authorization(message.topic, why, options);
+        case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+            return cluster_authorization(why, options);
+        case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+            return Error(ErrorCode::kafka_topic_create,
+                         "Kafka refused the topic name " + quoted(message.topic), why,
+                         "choose another name: sink.topic, or topic of the [[table]] entry");
+        case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+        case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+            return Error(ErrorCode::kafka_delivery,
+                         "Topic " + quoted(message.topic) + " has fewer in-sync replicas than it demands",
+                         why, "bring the missing brokers back, or lower min.insync.replicas of the topic");
+        case RD_KAFKA_RESP_ERR__FATAL:
+            return fatal_error(code, detail, options);
+        default:
+            return Error(ErrorCode::kafka_delivery,
+                         "Topic " + quoted(message.topic) + " did not take a message", why,
+                         "it is sent again from the last confirmed position; if this comes back, look at the "
+                         "broker's log");
+    }
+}
+
+Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {
+    const std::string why = reason(code, detail);
+    if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) return cluster_authorization(why, options);
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION) return connection_error(code, detail, options);
+    return Error(ErrorCode::kafka_producer_fatal, "The Kafka producer cannot go on", why,
+                 "none needed: a new producer takes over from the last confirmed position");
+}
+
+Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {
+    const std::string why = reason(code, detail);
+    switch (code) {
+        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+        case RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM:
+        case RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
+            return Error(
+                ErrorCode::kafka_authentication, "Kafka at " + options.brokers + " refused the login", why,
+                "check \"security.protocol\", \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" "
+                "under [sink.kafka]");
+        case RD_KAFKA_RESP_ERR__SSL:
+            return Error(
+                ErrorCode::kafka_tls, "The TLS connection to Kafka at " + options.brokers + " failed", why,
+                "check \"security.protocol\", \"ssl.ca.location\", the certificate's host names and its "
+                "dates; the settings stand under [sink.kafka]");
+        default:
+            return Error(
+                ErrorCode::kafka_unreachable, "No Kafka broker answers at " + options.brokers, why,
+                "check that the brokers run, that sink.brokers names them and that the network lets them "
+                "through; a listener with TLS or SASL needs \"security.protocol\" under [sink.kafka]");
+    }
+}
+
+Error create_error(rd_kafka_resp_err_t code, const std::string& detail, const std::string& topic,
+                   const SinkOptions& options) {
+    const std::string why = reason(code, detail);
+    switch (code) {
+        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+            return Error(ErrorCode::kafka_topic_authorization,
+                         "Topic " + quoted(topic) + " does not exist, and Kafka refused to create it", why,
+                         "create it: " + create_topic_command(options, topic) + ", or allow the creation: " +
+                             tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                             " --operation Create --topic " + topic);
+        case RD_KAFKA_RESP_ERR__TIMED_OUT:
+        case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+        case RD_KAFKA_RESP_ERR__TRANSPORT:
+        case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+        case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+        case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+            return connection_error(code, detail, options);
+        case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+            return Error(ErrorCode::kafka_topic_create, "Topic " + quoted(topic) + " cannot be created", why,
+                         "set sink.topic_replication to at most the number of brokers");
+        case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+            return refused_name(why, topic);
+        default:
+            return Error(ErrorCode::kafka_topic_create, "Topic " + quoted(topic) + " cannot be created", why,
+                         "create it by hand: " + create_topic_command(options, topic) +
+                             ", or choose another name: sink.topic, or topic of the [[table]] entry");
+    }
+}
+
+}  // namespace walferry

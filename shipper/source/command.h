@@ -1,0 +1,45 @@
+// The text of replication commands, and the text form of an LSN. Pure functions; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/types.h"
+
+namespace walferry {
+
+// "16/B374D848", as the server writes it.
+std::string lsn_text(Lsn lsn);
+// Nothing unless the whole text is an LSN.
+std::optional<Lsn> parse_lsn(std::string_view text);
+
+// Quoting for the replication grammar (repl_scanner.l) and for SQL with standard_conforming_strings: the
+// quote character is doubled, a backslash is an ordinary character. Throws Error (source_protocol) for a NUL
+// byte.
+std::string quote_identifier(std::string_view name);
+std::string quote_literal(std::string_view text);
+
+// Throws Error (source_slot_name) unless the server would take the name: 1 to 63 of a-z, 0-9 and _.
+void require_slot_name(std::string_view name);
+
+// Name and value of each plugin option, in order.
+using PluginOptions = std::vector<std::pair<std::string, std::string>>;
+
+struct SlotOptions {
+    // Dropped by the server when the connection ends.
+    bool temporary = false;
+    // Exports a snapshot at the consistent point, valid until the next command on the connection.
+    bool export_snapshot = false;
+    // Synchronised to standbys; servers from 17 on.
+    bool failover = false;
+};
+
+std::string create_slot_command(int server_major, std::string_view slot, std::string_view plugin,
+                                const SlotOptions& options);
+std::string start_replication_command(std::string_view slot, Lsn from, const PluginOptions& options);
+std::string drop_slot_command(std::string_view slot, bool wait);
+
+}  // namespace walferry
