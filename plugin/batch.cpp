@@ -9,7 +9,8 @@ namespace {
 constexpr Size kKeep = 1024 * 1024;
 
 uint8_t* grow(void* context, uint8_t* old, size_t size, size_t capacity) {
-    auto* block = static_cast<uint8_t*>(MemoryContextAllocHuge(static_cast<MemoryContext>(context), capacity));
+    auto* block =
+        static_cast<uint8_t*>(MemoryContextAllocHuge(static_cast<MemoryContext>(context), capacity));
     if (size) memcpy(block, old, size);
     if (old) pfree(old);
     return block;
@@ -50,7 +51,8 @@ void Batch::init(LogicalDecodingContext* ctx, RelationCache* cache, const char* 
 }
 
 void Batch::begin(const wire::Transaction& transaction) {
-    // Anything still here belongs to a transaction that an ERROR ended: its schemas have not reached the reader.
+    // Anything still here belongs to a transaction that an ERROR ended: its schemas have not reached the
+    // reader.
     for (Size i = 0; i < relation_oids_.size; i += sizeof(::Oid)) {
         ::Oid oid;
         memcpy(&oid, relation_oids_.data + i, sizeof(oid));
@@ -88,7 +90,8 @@ void Batch::commit_row(uint32 relation, wire::Operation operation, uint8 images)
         distance = 0;
     }
     if (records_.size == 0) frame_ordinal_ = next_ordinal_;
-    wire::Record record(uint32_t(row_start_), uint32_t(length), relation, uint16_t(distance), operation, images);
+    wire::Record record(uint32_t(row_start_), uint32_t(length), relation, uint16_t(distance), operation,
+                        images);
     records_.append(&record, sizeof(record));
     row_start_ = values_.size;
     next_ordinal_++;
@@ -101,7 +104,9 @@ void Batch::announce(::Oid oid, Size table_at) {
     relation_oids_.append(&oid, sizeof(oid));
 }
 
-void Batch::retire(uint32 id) { retired_.append(&id, sizeof(id)); }
+void Batch::retire(uint32 id) {
+    retired_.append(&id, sizeof(id));
+}
 
 void Batch::flush(bool last) {
     if (!last && records_.size == 0) return;
@@ -122,8 +127,8 @@ void Batch::write(wire::FrameKind kind, bool first, bool last) {
     parts.first = first;
     parts.last = last;
     const wire::Transaction& t = transaction_;
-    parts.transaction = wire::Transaction(t.commit_lsn(), t.end_lsn(), t.commit_time(), frame_ordinal_, t.xid(),
-                                          t.origin(), 0);
+    parts.transaction = wire::Transaction(t.commit_lsn(), t.end_lsn(), t.commit_time(), frame_ordinal_,
+                                          t.xid(), t.origin(), 0);
     parts.records = reinterpret_cast<const wire::Record*>(records_.data);
     parts.record_count = records_.size / sizeof(wire::Record);
     parts.values = values_.data;

@@ -1,5 +1,5 @@
-// Collects the rows of a frame and writes it. Rows of one transaction only: nothing stays here across a commit, because no
-// callback fires when the server has nothing more to decode.
+// Collects the rows of a frame and writes it. Rows of one transaction only: nothing stays here across a
+// commit, because no callback fires when the server has nothing more to decode.
 #pragma once
 
 #include "common/wire/frame_writer.h"
@@ -11,9 +11,11 @@ class RelationCache;
 
 class Batch {
  public:
-    // A frame is written when it holds about this many bytes: beyond it the cost of the write call is negligible.
+    // A frame is written when it holds about this many bytes: beyond it the cost of the write call is
+    // negligible.
     static constexpr Size kTarget = 64 * 1024;
-    // Largest sum of the values of one row; the message must stay below the server's limit of 1 GB for one buffer.
+    // Largest sum of the values of one row; the message must stay below the server's limit of 1 GB for one
+    // buffer.
     static constexpr Size kMaxRow = 1000 * 1000 * 1000;
 
     // `database`: of this session, for the reader; must outlive the batch.

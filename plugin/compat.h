@@ -49,6 +49,8 @@ inline void update_progress(LogicalDecodingContext* ctx, bool skipped) {
 constexpr bool kPluginReportsProgress = PG_VERSION_NUM < 160000;
 
 // The key of a partition root's child, read in the catalog snapshot that is set.
-inline List* partition_ancestors(::Oid relation) { return get_partition_ancestors(relation); }
+inline List* partition_ancestors(::Oid relation) {
+    return get_partition_ancestors(relation);
+}
 
 }  // namespace walferry::compat

@@ -8,8 +8,11 @@ namespace {
 constexpr const char* kKnownKeys =
     "\"version\", \"tables\", \"operations\", \"publish_via_root\", \"origin\", \"messages\"";
 
-// A text of the document as a C string in the current context. Texts with a NUL cannot occur: jsonb refuses them.
-char* text_of(const JsonbValue* value) { return pnstrdup(value->val.string.val, value->val.string.len); }
+// A text of the document as a C string in the current context. Texts with a NUL cannot occur: jsonb refuses
+// them.
+char* text_of(const JsonbValue* value) {
+    return pnstrdup(value->val.string.val, value->val.string.len);
+}
 
 [[noreturn]] void wrong_type(const char* key, const char* expected) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -28,12 +31,14 @@ void parse_version(const JsonbValue* value, Options* options) {
     int32 version = numeric_int4_opt_error(value->val.numeric, &failed);
     if (failed || version < wire::kOldestVersion || version > wire::kVersion) {
         char* asked = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("walferry: option \"version\" asks for version %.64s of the wire format, this plugin writes "
-                        "version %d",
-                        asked, wire::kVersion),
-                 errhint("Install the same release of walferry on the database host and beside Kafka.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg(
+                 "walferry: option \"version\" asks for version %.64s of the wire format, this plugin writes "
+                 "version %d",
+                 asked, wire::kVersion),
+             errhint("Install the same release of walferry on the database host and beside Kafka.")));
     }
     options->version = version;
 }
@@ -65,12 +70,14 @@ void parse_tables(const JsonbValue* value, Options* options) {
         size_t offset = 0;
         PatternError error = parse_pattern(std::string_view(text, strlen(text)), patterns[i], offset);
         if (error != PatternError::none) {
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("walferry: option \"tables\": pattern \"%s\" is not valid at character %zu: %s", text,
-                            offset + 1, describe(error)),
-                     errhint("A pattern is schema.table, with * for any text, ? for one character and ! in front to "
-                             "leave out.")));
+            ereport(
+                ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("walferry: option \"tables\": pattern \"%s\" is not valid at character %zu: %s", text,
+                        offset + 1, describe(error)),
+                 errhint(
+                     "A pattern is schema.table, with * for any text, ? for one character and ! in front to "
+                     "leave out.")));
         }
     });
     options->tables = patterns;
@@ -88,10 +95,9 @@ void parse_operations(const JsonbValue* value, Options* options) {
         } else if (strcmp(text, "truncate") == 0) {
             options->truncate = true;
         } else {
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("walferry: option \"operations\" has the unknown operation \"%s\"", text),
-                     errhint("Operations are \"insert\", \"update\", \"delete\" and \"truncate\".")));
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("walferry: option \"operations\" has the unknown operation \"%s\"", text),
+                            errhint("Operations are \"insert\", \"update\", \"delete\" and \"truncate\".")));
         }
     });
 }
@@ -152,6 +158,11 @@ void parse_document(const char* text, Options* options) {
     }
 }
 
+// The JSON parser's own errors say what is wrong with the text, but not whose text it is.
+void name_option(void*) {
+    errcontext("option \"options\" of the output plugin walferry");
+}
+
 }  // namespace
 
 void parse_options(List* list, Options* options) {
@@ -160,11 +171,12 @@ void parse_options(List* list, Options* options) {
     foreach (cell, list) {
         DefElem* element = static_cast<DefElem*>(lfirst(cell));
         if (strcmp(element->defname, "options") != 0) {
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("walferry: unknown plugin option \"%s\"", element->defname),
-                     errhint("All settings travel in the option \"options\", one JSON document with the keys %s.",
-                             kKnownKeys)));
+            ereport(
+                ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("walferry: unknown plugin option \"%s\"", element->defname),
+                 errhint("All settings travel in the option \"options\", one JSON document with the keys %s.",
+                         kKnownKeys)));
         }
         if (seen) {
             ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
@@ -172,11 +184,15 @@ void parse_options(List* list, Options* options) {
         }
         seen = true;
         if (element->arg == nullptr) {
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("walferry: option \"options\" has no value"),
-                            errhint("Its value is a JSON document, for example {\"tables\": [\"public.*\"]}.")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("walferry: option \"options\" has no value"),
+                     errhint("Its value is a JSON document, for example {\"tables\": [\"public.*\"]}.")));
         }
+        ErrorContextCallback context = {error_context_stack, name_option, nullptr};
+        error_context_stack = &context;
         parse_document(strVal(element->arg), options);
+        error_context_stack = context.previous;
     }
 }
 

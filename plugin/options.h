@@ -28,8 +28,8 @@ struct Options {
     int table_count = 0;
 };
 
-// `list` is the option list of the replication command. Raises ERROR, naming the option, for anything unknown or
-// malformed. No list at all gives the defaults: every user table, newest version.
+// `list` is the option list of the replication command. Raises ERROR, naming the option, for anything unknown
+// or malformed. No list at all gives the defaults: every user table, newest version.
 void parse_options(List* list, Options* options);
 
 }  // namespace walferry

@@ -1,6 +1,7 @@
-// The output plugin: the server's callbacks, and what they keep for a decoding session. Contract of the callbacks:
-// PostgreSQL manual, "Logical Decoding Output Plugins". No exception is thrown and no object with a destructor lives across
-// a call into the server, which may longjmp; memory belongs to contexts below the session's.
+// The output plugin: the server's callbacks, and what they keep for a decoding session. Contract of the
+// callbacks: PostgreSQL manual, "Logical Decoding Output Plugins". No exception is thrown and no object with
+// a destructor lives across a call into the server, which may longjmp; memory belongs to contexts below the
+// session's.
 #include "batch.h"
 #include "compat.h"
 #include "options.h"
@@ -8,8 +9,8 @@
 #include "row_encoder.h"
 #include "server.h"
 
-// All other symbols are hidden, so that none can meet another library's of the same name. Before 16 the server's macros
-// do not say so themselves.
+// All other symbols are hidden, so that none can meet another library's of the same name. Before 16 the
+// server's macros do not say so themselves.
 #pragma GCC visibility push(default)
 extern "C" {
 PG_MODULE_MAGIC;
@@ -20,27 +21,34 @@ extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks* callbacks)
 namespace walferry {
 namespace {
 
-// Before 16 the receiver may time out in a transaction whose changes are all left out, unless the plugin reports progress.
+// Before 16 the receiver may time out in a transaction whose changes are all left out, unless the plugin
+// reports progress.
 constexpr uint64 kProgressInterval = 100;
-// The server looks for a cancel or a shutdown at each write only; batched rows are many changes away from one.
+// The server looks for a cancel or a shutdown at each write only; batched rows are many changes away from
+// one.
 constexpr uint64 kInterruptInterval = 256;
 
 struct Session {
     Options options;
+    TextEncoding encoding;
     RelationCache relations;
     Batch batch;
     RowEncoder encoder;
     uint64 changes_since_progress;
 };
 
-Session* session_of(LogicalDecodingContext* ctx) { return static_cast<Session*>(ctx->output_plugin_private); }
+Session* session_of(LogicalDecodingContext* ctx) {
+    return static_cast<Session*>(ctx->output_plugin_private);
+}
 
 // The catalog can only be read inside a transaction, and a walsender that starts to stream is in none.
-const char* database_name(MemoryContext context) {
+// Returns the name of the database.
+const char* read_catalog(Session* session, MemoryContext context) {
     bool own = !IsTransactionState();
     if (own) StartTransactionCommand();
+    session->encoding.init(context);
     const char* name = get_database_name(MyDatabaseId);
-    name = MemoryContextStrdup(context, name ? name : "");
+    name = MemoryContextStrdup(context, session->encoding.to_utf8(name ? name : ""));
     if (own) CommitTransactionCommand();
     return name;
 }
@@ -57,12 +65,12 @@ void startup(LogicalDecodingContext* ctx, OutputPluginOptions* output, bool is_i
     if (!is_init) {
         MemoryContext old = MemoryContextSwitchTo(ctx->context);
         parse_options(ctx->output_plugin_options, &session->options);
-        database = database_name(ctx->context);
+        database = read_catalog(session, ctx->context);
         MemoryContextSwitchTo(old);
     }
-    session->relations.init(ctx->context, &session->options);
+    session->relations.init(ctx->context, &session->options, &session->encoding);
     session->batch.init(ctx, &session->relations, database);
-    session->encoder.init(ctx->context);
+    session->encoder.init(ctx->context, &session->encoding);
     ctx->output_plugin_private = session;
 }
 
@@ -76,8 +84,8 @@ bool filter_by_origin(LogicalDecodingContext* ctx, RepOriginId origin) {
 
 void begin(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     Session* session = session_of(ctx);
-    session->batch.begin(wire::Transaction(txn->final_lsn, txn->end_lsn, compat::commit_time(txn), 0, txn->xid,
-                                           txn->origin_id, 0));
+    session->batch.begin(wire::Transaction(txn->final_lsn, txn->end_lsn, compat::commit_time(txn), 0,
+                                           txn->xid, txn->origin_id, 0));
     session->relations.trim(&session->batch);
     session->encoder.begin_transaction();
     session->changes_since_progress = 0;
@@ -94,14 +102,19 @@ void skip(LogicalDecodingContext* ctx, Session* session) {
 
 bool wanted(const Options& options, ReorderBufferChangeType action) {
     switch (action) {
-        case REORDER_BUFFER_CHANGE_INSERT: return options.insert;
-        case REORDER_BUFFER_CHANGE_UPDATE: return options.update;
-        case REORDER_BUFFER_CHANGE_DELETE: return options.del;
-        default: return false;
+        case REORDER_BUFFER_CHANGE_INSERT:
+            return options.insert;
+        case REORDER_BUFFER_CHANGE_UPDATE:
+            return options.update;
+        case REORDER_BUFFER_CHANGE_DELETE:
+            return options.del;
+        default:
+            return false;
     }
 }
 
-void change(LogicalDecodingContext* ctx, ReorderBufferTXN*, ::Relation relation, ReorderBufferChange* change) {
+void change(LogicalDecodingContext* ctx, ReorderBufferTXN*, ::Relation relation,
+            ReorderBufferChange* change) {
     Session* session = session_of(ctx);
     if (!wanted(session->options, change->action)) {
         skip(ctx, session);
@@ -149,7 +162,8 @@ void truncate(LogicalDecodingContext* ctx, ReorderBufferTXN*, int count, ::Relat
                                ? relation->rd_rel->relispartition
                                : relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
         RelationEntry* entry = nullptr;
-        if (session->options.truncate && !other_level) entry = session->relations.lookup(relation, &session->batch);
+        if (session->options.truncate && !other_level)
+            entry = session->relations.lookup(relation, &session->batch);
         if (entry == nullptr || !entry->selected) {
             skip(ctx, session);
             continue;
@@ -183,6 +197,7 @@ void message(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn,
     }
     wire::Buffer* values = batch->values();
     values->size = batch->row_start();
+    prefix = session->encoding.to_utf8(prefix);
     Size prefix_size = strlen(prefix);
     // The server takes messages up to 1 GB; what does not fit into a frame is cut and marked.
     bool oversize = size + prefix_size + wire::kMaxVarint32 > Batch::kMaxRow;

@@ -9,7 +9,8 @@
 namespace walferry {
 namespace {
 
-// More relations than this in one session make the plugin start over: their schemas are sent again when they change next.
+// More relations than this in one session make the plugin start over: their schemas are sent again when they
+// change next.
 constexpr long kMaxEntries = 8192;
 
 // Callbacks cannot be unregistered: they reach the session's cache through this, and do nothing without one.
@@ -18,6 +19,11 @@ bool callbacks_registered = false;
 
 void on_relation(Datum, ::Oid oid) {
     if (live_cache) live_cache->invalidate_relation(oid);
+}
+
+// The cache's memory is about to go.
+void on_end(void* cache) {
+    if (live_cache == cache) live_cache = nullptr;
 }
 
 // The type of the second parameter has a name of its own from 19 on, but stays an int.
@@ -79,7 +85,7 @@ const char* type_name(::Oid type) {
     return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 1 : name;
 }
 
-void read_enum_labels(::Oid type, wire::ColumnParts* column) {
+void read_enum_labels(::Oid type, const TextEncoding& encoding, wire::ColumnParts* column) {
     ::Relation catalog = table_open(EnumRelationId, AccessShareLock);
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
@@ -91,7 +97,8 @@ void read_enum_labels(::Oid type, wire::ColumnParts* column) {
             capacity *= 2;
             labels = static_cast<const char**>(repalloc(labels, capacity * sizeof(char*)));
         }
-        labels[count++] = pstrdup(NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel));
+        labels[count++] =
+            encoding.to_utf8(pstrdup(NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel)));
     }
     systable_endscan(scan);
     table_close(catalog, AccessShareLock);
@@ -99,20 +106,30 @@ void read_enum_labels(::Oid type, wire::ColumnParts* column) {
     column->enum_label_count = count;
 }
 
-// Names travel as UTF-8 whatever the database's encoding is; SQL_ASCII has none to convert from.
-const char* to_utf8(const char* text) {
-    if (GetDatabaseEncoding() == PG_SQL_ASCII) return text;
-    return pg_server_to_any(text, int(strlen(text)), PG_UTF8);
+uint32 namespace_hash(::Oid schema) {
+    return GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema));
+}
+
+::Oid type_namespace(::Oid type) {
+    HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+    if (!HeapTupleIsValid(tuple)) return InvalidOid;
+    ::Oid schema = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typnamespace;
+    ReleaseSysCache(tuple);
+    return schema;
 }
 
 }  // namespace
 
-void RelationCache::init(MemoryContext parent, const Options* options) {
+void RelationCache::init(MemoryContext parent, const Options* options, const TextEncoding* encoding) {
     context_ = AllocSetContextCreate(parent, "walferry relations", ALLOCSET_DEFAULT_SIZES);
     scratch_ = AllocSetContextCreate(parent, "walferry relation scratch", ALLOCSET_DEFAULT_SIZES);
     options_ = options;
+    encoding_ = encoding;
     next_id_ = 1;
     create_table();
+    on_end_.func = on_end;
+    on_end_.arg = this;
+    MemoryContextRegisterResetCallback(parent, &on_end_);
     live_cache = this;
     if (!callbacks_registered) {
         CacheRegisterRelcacheCallback(on_relation, 0);
@@ -123,7 +140,9 @@ void RelationCache::init(MemoryContext parent, const Options* options) {
     }
 }
 
-void RelationCache::shut_down() { live_cache = nullptr; }
+void RelationCache::shut_down() {
+    live_cache = nullptr;
+}
 
 void RelationCache::create_table() {
     HASHCTL control;
@@ -148,16 +167,40 @@ void RelationCache::trim(Batch* batch) {
     create_table();
 }
 
-RelationEntry* RelationCache::find(::Relation relation, Batch* batch) {
-    ::Oid oid = RelationGetRelid(relation);
+RelationEntry* RelationCache::enter(::Oid oid) {
     bool found;
     auto* entry = static_cast<RelationEntry*>(hash_search(table_, &oid, HASH_ENTER, &found));
     if (!found) {
         memset(reinterpret_cast<char*>(entry) + sizeof(::Oid), 0, sizeof(RelationEntry) - sizeof(::Oid));
     }
+    return entry;
+}
+
+MemoryContext RelationCache::context_of(RelationEntry* entry) {
+    if (entry->context == nullptr) {
+        entry->context = AllocSetContextCreate(context_, "walferry relation", ALLOCSET_SMALL_SIZES);
+    }
+    return entry->context;
+}
+
+// Selection and names follow from the names of the tables above: an invalidation of one of them is one of
+// this entry.
+void RelationCache::depend_on(RelationEntry* entry, List* ancestors) {
+    entry->ancestors = static_cast<::Oid*>(
+        MemoryContextAlloc(context_of(entry), sizeof(::Oid) * Size(list_length(ancestors))));
+    ListCell* cell;
+    foreach (cell, ancestors) {
+        ::Oid ancestor = lfirst_oid(cell);
+        enter(ancestor)->is_ancestor = true;
+        entry->ancestors[entry->ancestor_count++] = ancestor;
+    }
+}
+
+RelationEntry* RelationCache::find(::Relation relation, Batch* batch) {
+    RelationEntry* entry = enter(RelationGetRelid(relation));
     if (entry->state != EntryState::ready) {
-        // An invalidation that arrives during the look-ups makes it stale at once: good for this change, which the
-        // look-ups have seen, and built again for the next.
+        // An invalidation that arrives during the look-ups makes it stale at once: good for this change,
+        // which the look-ups have seen, and built again for the next.
         entry->state = EntryState::building;
         MemoryContext old = MemoryContextSwitchTo(scratch_);
         build(entry, relation, batch);
@@ -174,20 +217,24 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
     TupleDesc descriptor = RelationGetDescr(relation);
     int attributes = descriptor->natts;
 
-    RelationName own = name_of(oid);
-    RelationName names[64];
-    names[0] = own;
-    int name_count = 1;
+    if (entry->context) MemoryContextReset(entry->context);
+    entry->type_hash_count = entry->namespace_hash_count = entry->ancestor_count = 0;
+    List* ancestors = relation->rd_rel->relispartition ? compat::partition_ancestors(oid) : NIL;
+    if (ancestors != NIL) depend_on(entry, ancestors);
+    int name_count = 1 + list_length(ancestors);
+    auto* names = static_cast<RelationName*>(palloc(sizeof(RelationName) * Size(name_count)));
+    RelationName own = names[0] = name_of(oid);
     ::Oid root = InvalidOid;
-    if (relation->rd_rel->relispartition) {
-        List* ancestors = compat::partition_ancestors(oid);
-        ListCell* cell;
-        foreach (cell, ancestors) {
-            root = lfirst_oid(cell);
-            if (name_count < int(lengthof(names))) names[name_count++] = name_of(root);
+    entry->namespace_hash = namespace_hash(RelationGetNamespace(relation));
+    if (ancestors != NIL) {
+        entry->namespace_hashes = static_cast<uint32*>(MemoryContextAlloc(
+            context_of(entry), sizeof(uint32) * (Size(list_length(ancestors)) + Size(attributes))));
+        for (int i = 0; i < list_length(ancestors); i++) {
+            root = list_nth_oid(ancestors, i);
+            names[i + 1] = name_of(root);
+            entry->namespace_hashes[entry->namespace_hash_count++] = namespace_hash(get_rel_namespace(root));
         }
     }
-    entry->namespace_hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(RelationGetNamespace(relation)));
     char kind = relation->rd_rel->relkind;
     entry->selected = (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
                       oid >= FirstNormalObjectId && is_selected(options_, names, name_count);
@@ -200,22 +247,28 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
     index_key_positions(OidIsValid(relation->rd_pkindex) ? relation->rd_pkindex : relation->rd_replidindex,
                         attributes, key);
 
-    if (entry->context == nullptr) {
-        entry->context = AllocSetContextCreate(context_, "walferry relation", ALLOCSET_SMALL_SIZES);
-    } else {
-        MemoryContextReset(entry->context);
+    MemoryContext context = context_of(entry);
+    entry->steps =
+        static_cast<ColumnStep*>(MemoryContextAllocZero(context, sizeof(ColumnStep) * Size(attributes + 1)));
+    entry->outputs =
+        static_cast<FmgrInfo*>(MemoryContextAllocZero(context, sizeof(FmgrInfo) * Size(attributes + 1)));
+    entry->type_hashes =
+        static_cast<uint32*>(MemoryContextAllocZero(context, sizeof(uint32) * Size(attributes + 1) * 2));
+    if (ancestors == NIL) {
+        entry->namespace_hashes =
+            static_cast<uint32*>(MemoryContextAllocZero(context, sizeof(uint32) * Size(attributes + 1)));
     }
-    entry->steps = static_cast<ColumnStep*>(
-        MemoryContextAllocZero(entry->context, sizeof(ColumnStep) * Size(attributes + 1)));
-    entry->outputs = static_cast<FmgrInfo*>(
-        MemoryContextAllocZero(entry->context, sizeof(FmgrInfo) * Size(attributes + 1)));
-    entry->type_hashes = static_cast<uint32*>(
-        MemoryContextAllocZero(entry->context, sizeof(uint32) * Size(attributes + 1) * 2));
-    entry->type_hash_count = 0;
+    // It would put quotes into the names of types. Until the end of the transaction that the server opened
+    // for decoding.
+    if (quote_all_identifiers) {
+        (void)set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET,
+                                true, 0, false);
+    }
     entry->attribute_count = uint16(attributes);
     entry->replica_identity = relation->rd_rel->relreplident;
 
-    auto* columns = static_cast<wire::ColumnParts*>(palloc0(sizeof(wire::ColumnParts) * Size(attributes + 1)));
+    auto* columns =
+        static_cast<wire::ColumnParts*>(palloc0(sizeof(wire::ColumnParts) * Size(attributes + 1)));
     uint16 live = 0;
     Size bound = 0;
     for (int i = 0; i < attributes; i++) {
@@ -231,7 +284,8 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         ::Oid base = getBaseTypeAndTypmod(attribute->atttypid, &modifier);
         ValueCopy copy = value_copy(base);
 #if PG_VERSION_NUM >= 180000
-        // Nothing is stored for a virtual column; it reads as null in the tuple and is left out of the schema.
+        // Nothing is stored for a virtual column; it reads as null in the tuple and is left out of the
+        // schema.
         if (attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL) continue;
 #endif
         step.action = copy.action;
@@ -241,11 +295,13 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
             ::Oid function;
             bool is_varlena;
             getTypeOutputInfo(base, &function, &is_varlena);
-            fmgr_info_cxt(function, &entry->outputs[i], entry->context);
+            fmgr_info_cxt(function, &entry->outputs[i], context);
         }
         if (attribute->atttypid >= FirstNormalObjectId) {
             entry->type_hashes[entry->type_hash_count++] =
                 GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(attribute->atttypid));
+            entry->namespace_hashes[entry->namespace_hash_count++] =
+                namespace_hash(type_namespace(attribute->atttypid));
             if (base != attribute->atttypid) {
                 entry->type_hashes[entry->type_hash_count++] =
                     GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(base));
@@ -255,9 +311,9 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         bound += fixed ? fixed : wire::kMaxVarint32 + NAMEDATALEN;
 
         wire::ColumnParts& column = columns[live];
-        column.name = to_utf8(NameStr(attribute->attname));
+        column.name = encoding_->to_utf8(NameStr(attribute->attname));
         column.type_oid = attribute->atttypid;
-        column.type_name = to_utf8(type_name(attribute->atttypid));
+        column.type_name = encoding_->to_utf8(type_name(attribute->atttypid));
         column.type_modifier = modifier;
         column.base_type_oid = base;
         column.value_class = copy.value_class;
@@ -265,7 +321,7 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         column.identity = identity[i] != 0;
         column.not_null = attribute->attnotnull;
         column.generated = attribute->attgenerated != '\0';
-        if (get_typtype(base) == TYPTYPE_ENUM) read_enum_labels(base, &column);
+        if (get_typtype(base) == TYPTYPE_ENUM) read_enum_labels(base, *encoding_, &column);
         live++;
     }
     entry->column_count = live;
@@ -275,14 +331,14 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
     wire::RelationParts parts;
     memset(static_cast<void*>(&parts), 0, sizeof(parts));
     parts.oid = oid;
-    parts.schema = to_utf8(shown.schema);
-    parts.table = to_utf8(shown.table);
+    parts.schema = encoding_->to_utf8(shown.schema);
+    parts.table = encoding_->to_utf8(shown.table);
     parts.replica_identity = uint8(entry->replica_identity);
     parts.kind = uint8(kind);
     parts.root_oid = root;
     if (shown.table != own.table) {
-        parts.leaf_schema = to_utf8(own.schema);
-        parts.leaf_table = to_utf8(own.table);
+        parts.leaf_schema = encoding_->to_utf8(own.schema);
+        parts.leaf_table = encoding_->to_utf8(own.table);
     }
     parts.columns = columns;
     parts.column_count = live;
@@ -309,18 +365,31 @@ void RelationCache::invalidate_relation(::Oid oid) {
         invalidate_all();
         return;
     }
+    if (table_ == nullptr) return;
     auto* entry = static_cast<RelationEntry*>(hash_search(table_, &oid, HASH_FIND, nullptr));
-    if (entry) entry->state = EntryState::stale;
+    if (entry == nullptr) return;
+    entry->state = EntryState::stale;
+    if (!entry->is_ancestor) return;
+    HASH_SEQ_STATUS sequence;
+    hash_seq_init(&sequence, table_);
+    while (auto* other = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
+        for (uint16 i = 0; i < other->ancestor_count; i++) {
+            if (other->ancestors[i] == oid) other->state = EntryState::stale;
+        }
+    }
 }
 
 void RelationCache::invalidate_all() {
+    if (table_ == nullptr) return;
     HASH_SEQ_STATUS sequence;
     hash_seq_init(&sequence, table_);
-    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) entry->state = EntryState::stale;
+    while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence)))
+        entry->state = EntryState::stale;
 }
 
 // A hash of 0 means every type, as in the server's own callbacks.
 void RelationCache::invalidate_type(uint32 hash) {
+    if (table_ == nullptr) return;
     HASH_SEQ_STATUS sequence;
     hash_seq_init(&sequence, table_);
     while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
@@ -335,10 +404,14 @@ void RelationCache::invalidate_type(uint32 hash) {
 }
 
 void RelationCache::invalidate_namespace(uint32 hash) {
+    if (table_ == nullptr) return;
     HASH_SEQ_STATUS sequence;
     hash_seq_init(&sequence, table_);
     while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
         if (hash == 0 || entry->namespace_hash == hash) entry->state = EntryState::stale;
+        for (uint16 i = 0; i < entry->namespace_hash_count; i++) {
+            if (entry->namespace_hashes[i] == hash) entry->state = EntryState::stale;
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-// What the plugin knows about each relation: whether it is selected, its schema's number on the wire, and how its tuples
-// are copied. Built at a relation's first change under the catalog snapshot of that change, and again after an
-// invalidation; a rebuild that finds the same fingerprint sends nothing.
+// What the plugin knows about each relation: whether it is selected, its schema's number on the wire, and how
+// its tuples are copied. Built at a relation's first change under the catalog snapshot of that change, and
+// again after an invalidation; a rebuild that finds the same fingerprint sends nothing.
 #pragma once
 
 #include "common/wire/frame_writer.h"
 #include "options.h"
 #include "server.h"
+#include "text_encoding.h"
 
 namespace walferry {
 
@@ -13,25 +14,25 @@ class Batch;
 
 // How a value gets from a tuple into a row.
 enum class CopyAction : uint8_t {
-    skip,      // dropped column
+    skip,  // dropped column
     fixed1,
     fixed2,
     fixed4,
     fixed8,
     fixed12,
     fixed16,
-    varlena,   // the stored bytes, after de-toasting
-    text,      // the stored text, converted to UTF-8 where the database has another encoding
-    name,      // 64 bytes padded with NUL
-    output,    // the type's output function
+    varlena,  // the stored bytes, after de-toasting
+    text,     // the stored text, converted to UTF-8 where the database has another encoding
+    name,     // 64 bytes padded with NUL
+    output,   // the type's output function
 };
 
 // One attribute of the tuple, dropped ones included; eight bytes, so that a row's worth stays in the cache.
 struct ColumnStep {
-    int16 length;      // attlen
-    char align;        // attalign
+    int16 length;  // attlen
+    char align;    // attalign
     CopyAction action;
-    uint16 live;       // place among the columns that are not dropped
+    uint16 live;  // place among the columns that are not dropped
     bool identity;
     bool by_value;
 };
@@ -53,22 +54,29 @@ struct RelationEntry {
     uint16 column_count;
     Size fixed_bound;  // bytes of bitmaps, fixed values and length prefixes of two images at most
     ColumnStep* steps;
-    FmgrInfo* outputs;          // one for each attribute; set where the action is output
-    uint32* type_hashes;        // of the user-defined types used, for invalidations
+    FmgrInfo* outputs;    // one for each attribute; set where the action is output
+    uint32* type_hashes;  // of the user-defined types used, for invalidations
     uint16 type_hash_count;
-    uint32 namespace_hash;
-    MemoryContext context;  // owns the arrays above
+    uint32 namespace_hash;     // of the relation's own schema
+    uint32* namespace_hashes;  // of the schemas of ancestors and types, whose names are used too
+    uint16 namespace_hash_count;
+    ::Oid* ancestors;  // the partitioned tables above it
+    uint16 ancestor_count;
+    bool is_ancestor;       // others name it in `ancestors`; it may never have been looked up itself
+    MemoryContext context;  // owns the arrays above; null as long as there are none
 };
 
 class RelationCache {
  public:
-    // Memory is taken from children of `parent`. Registers the invalidation callbacks, once per process.
-    void init(MemoryContext parent, const Options* options);
+    // Memory is taken from children of `parent`, in which the cache itself lies. Registers the invalidation
+    // callbacks, once per process; they do nothing once `parent` is gone, which after an ERROR comes without
+    // a shutdown callback.
+    void init(MemoryContext parent, const Options* options, const TextEncoding* encoding);
     // The callbacks of the server outlive the session: makes them do nothing.
     void shut_down();
 
-    // The entry of an open relation, valid for this change. Announces a schema that is new to the session in `batch`.
-    // May raise ERROR; the cache then rebuilds the entry next time.
+    // The entry of an open relation, valid for this change. Announces a schema that is new to the session in
+    // `batch`. May raise ERROR; the cache then rebuilds the entry next time.
     RelationEntry* lookup(::Relation relation, Batch* batch) {
         ::Oid oid = RelationGetRelid(relation);
         if (last_ && last_->oid == oid && last_->state == EntryState::ready) return last_;
@@ -88,12 +96,17 @@ class RelationCache {
  private:
     RelationEntry* find(::Relation relation, Batch* batch);
     void build(RelationEntry* entry, ::Relation relation, Batch* batch);
+    RelationEntry* enter(::Oid oid);
+    void depend_on(RelationEntry* entry, List* ancestors);
+    MemoryContext context_of(RelationEntry* entry);
     void invalidate_all();
     void create_table();
 
     HTAB* table_ = nullptr;
     RelationEntry* last_ = nullptr;
     const Options* options_ = nullptr;
+    const TextEncoding* encoding_ = nullptr;
+    MemoryContextCallback on_end_ = {};
     MemoryContext context_ = nullptr;
     MemoryContext scratch_ = nullptr;
     uint32 next_id_ = 1;

@@ -5,12 +5,9 @@
 namespace walferry {
 namespace {
 
-// Above this size a value is never given to an output function: its text could pass the server's limit of 1 GB for one
-// allocation, and the ERROR would come again at every attempt.
+// Above this size a value is never given to an output function: its text could pass the server's limit of 1
+// GB for one allocation, and the ERROR would come again at every attempt.
 constexpr Size kMaxOutputArgument = 100 * 1000 * 1000;
-
-// Decompressed, the values of a tuple of this size stay far below every limit.
-constexpr Size kAlwaysFits = 256 * 1024;
 
 bool has_null_identity(const RelationEntry* entry, const bits8* null_bits, int stored_attributes) {
     for (int i = 0; i < stored_attributes; i++) {
@@ -27,13 +24,14 @@ inline uint8_t* store_varlena(uint8_t* p, const void* data, uint32 size) {
 
 }  // namespace
 
-void RowEncoder::init(MemoryContext parent) {
+void RowEncoder::init(MemoryContext parent, const TextEncoding* encoding) {
     scratch_ = AllocSetContextCreate(parent, "walferry values", ALLOCSET_DEFAULT_SIZES);
-    convert_ = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
+    encoding_ = encoding;
+    convert_ = encoding->converts();
 }
 
-// The text of a value must not depend on who reads it. Set inside the transaction that the server has opened for decoding,
-// so they end with it.
+// The text of a value must not depend on who reads it. Set inside the transaction that the server has opened
+// for decoding, so they end with it.
 void RowEncoder::pin_settings() {
     settings_pinned_ = true;
     auto pin = [](bool fits, const char* name, const char* value) {
@@ -44,10 +42,12 @@ void RowEncoder::pin_settings() {
     pin(DateStyle == USE_ISO_DATES, "datestyle", "ISO");
     pin(IntervalStyle == INTSTYLE_POSTGRES, "intervalstyle", "postgres");
     pin(extra_float_digits >= 1, "extra_float_digits", "1");
+    pin(!quote_all_identifiers, "quote_all_identifiers", "off");
     pin(bytea_output == BYTEA_OUTPUT_HEX, "bytea_output", "hex");
     const char* zone = session_timezone ? pg_get_timezone_name(session_timezone) : nullptr;
     pin(zone && strcmp(zone, "UTC") == 0, "timezone", "UTC");
-    pin(namespace_search_path && strcmp(namespace_search_path, "pg_catalog") == 0, "search_path", "pg_catalog");
+    pin(namespace_search_path && strcmp(namespace_search_path, "pg_catalog") == 0, "search_path",
+        "pg_catalog");
     const char* monetary = GetConfigOption("lc_monetary", true, false);
     pin(monetary && strcmp(monetary, "C") == 0, "lc_monetary", "C");
 }
@@ -61,7 +61,8 @@ bool RowEncoder::slow_value(const RelationEntry* entry, int attribute, const cha
         // Raw size: of the value after de-toasting and decompression.
         Size raw = toast_raw_datum_size(PointerGetDatum(stored));
         bool output = step.action == CopyAction::output;
-        if (raw > (output ? kMaxOutputArgument : Batch::kMaxRow) || row_size + raw > Batch::kMaxRow) return false;
+        if (raw > (output ? kMaxOutputArgument : Batch::kMaxRow) || row_size + raw > Batch::kMaxRow)
+            return false;
     }
 
     MemoryContext old = MemoryContextSwitchTo(scratch_);
@@ -84,10 +85,9 @@ bool RowEncoder::slow_value(const RelationEntry* entry, int attribute, const cha
     }
     bool is_text = step.action != CopyAction::varlena;
     if (is_text && convert_) {
-        data = pg_server_to_any(data, int(size), PG_UTF8);
-        size = strlen(data);
+        data = encoding_->to_utf8(data, &size);
     }
-    bool fits = row_size + size + wire::kMaxVarint32 <= Batch::kMaxRow;
+    bool fits = data != nullptr && row_size + size + wire::kMaxVarint32 <= Batch::kMaxRow;
     if (fits) {
         uint8_t* p = values->reserve(size + wire::kMaxVarint32);
         values->size = Size(store_varlena(p, data, uint32(size)) - values->data);
@@ -116,22 +116,34 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
     // In a key-only tuple all other columns are null by construction; those of the key hardly ever are.
     const bool with_nulls = kKeyOnly ? has_nulls && has_null_identity(entry, null_bits, stored_attributes)
                                      : has_nulls || stored_attributes < entry->attribute_count;
-    // Only a value out of line can be unchanged, and only a large tuple (compression saves at most a factor of 255) or a
-    // column's default can make a row too large.
-    const bool with_unchanged = HeapTupleHasExternal(tuple) || tuple->t_len > kAlwaysFits ||
-                                stored_attributes < entry->attribute_count;
+    // Only a value out of line can be unchanged.
+    bool with_unchanged = HeapTupleHasExternal(tuple);
     if (with_nulls) {
         nulls_at = values->size;
         values->append_zeros(bitmap_size);
         *flags |= null_flag;
     }
+    unchanged_at = values->size;
     if (with_unchanged) {
-        unchanged_at = values->size;
         values->append_zeros(bitmap_size);
         *flags |= unchanged_flag;
     }
     auto mark = [values](Size bitmap, uint16 column) {
         values->data[bitmap + (column >> 3)] |= uint8(1u << (column & 7));
+    };
+
+    // A value that would make the row too large. That is rare: room for its mark is made only then.
+    auto leave_out = [&](uint16 column) {
+        if (!with_unchanged) {
+            with_unchanged = true;
+            Size written = values->size - unchanged_at;
+            values->append_zeros(bitmap_size);
+            memmove(values->data + unchanged_at + bitmap_size, values->data + unchanged_at, written);
+            memset(values->data + unchanged_at, 0, bitmap_size);
+            *flags |= unchanged_flag;
+        }
+        mark(unchanged_at, column);
+        *flags |= wire::kOversize;
     };
 
     uint8_t* p = values->data + values->size;
@@ -182,7 +194,8 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
                 break;
             case CopyAction::varlena:
             case CopyAction::text:
-                if (VARATT_IS_1B(stored) && !VARATT_IS_1B_E(stored) && (step.action == CopyAction::varlena || !convert_)) {
+                if (VARATT_IS_1B(stored) && !VARATT_IS_1B_E(stored) &&
+                    (step.action == CopyAction::varlena || !convert_)) {
                     // Short header: at most 126 bytes, so that the length is one byte on the wire too.
                     Size size = VARSIZE_1B(stored) - VARHDRSZ_SHORT;
                     *p++ = uint8_t(size);
@@ -215,10 +228,7 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
                     break;
                 }
                 values->size = Size(p - values->data);
-                if (!slow_value(entry, i, stored, batch)) {
-                    mark(unchanged_at, step.live);
-                    *flags |= wire::kOversize;
-                }
+                if (!slow_value(entry, i, stored, batch)) leave_out(step.live);
                 values->reserve(entry->fixed_bound + tuple->t_len);
                 p = values->data + values->size;
                 break;
@@ -237,18 +247,18 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
             mark(nulls_at, step.live);
             continue;
         }
-        char fixed[16];
+        alignas(Datum) char fixed[sizeof(Datum)];
         const char* stored = DatumGetPointer(datum);
         if (step.by_value) {
             store_att_byval(fixed, datum, step.length);
             stored = fixed;
         }
-        uint32 size = step.action >= CopyAction::fixed1 && step.action <= CopyAction::fixed16 ? uint32(step.length) : 0;
+        uint32 size =
+            step.action >= CopyAction::fixed1 && step.action <= CopyAction::fixed16 ? uint32(step.length) : 0;
         if (size) {
             values->append(stored, size);
         } else if (!slow_value(entry, i, stored, batch)) {
-            mark(unchanged_at, step.live);
-            *flags |= wire::kOversize;
+            leave_out(step.live);
         }
     }
 }
@@ -262,7 +272,8 @@ uint8 RowEncoder::encode(const RelationEntry* entry, ::Relation relation, HeapTu
     if (before) {
         flags |= wire::kBefore;
         if (entry->replica_identity == REPLICA_IDENTITY_FULL) {
-            image<false>(entry, descriptor, before, wire::kBeforeNulls, wire::kBeforeUnchanged, batch, &flags);
+            image<false>(entry, descriptor, before, wire::kBeforeNulls, wire::kBeforeUnchanged, batch,
+                         &flags);
         } else {
             flags |= wire::kBeforeKeyOnly;
             image<true>(entry, descriptor, before, wire::kBeforeNulls, wire::kBeforeUnchanged, batch, &flags);

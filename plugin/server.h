@@ -1,5 +1,5 @@
-// The server's headers, in one place: C linkage, and without the warnings that they give in C++. Include it after the
-// standard library and FlatBuffers, whose names the server's macros would disturb.
+// The server's headers, in one place: C linkage, and without the warnings that they give in C++. Include it
+// after the standard library and FlatBuffers, whose names the server's macros would disturb.
 #pragma once
 
 #pragma GCC diagnostic push

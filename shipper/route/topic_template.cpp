@@ -30,7 +30,7 @@ bool starts_escape(std::string_view text, size_t at) {
 [[noreturn]] void refuse_template(std::string_view text, std::string why) {
     throw Error(ErrorCode::topic_template, "The topic template \"" + std::string(text) + "\" is not valid",
                 std::move(why),
-                std::string("use letters, digits, '.', '_', '-' and the placeholders ") + kPlaceholders +
+                std::string("Use letters, digits, '.', '_', '-' and the placeholders ") + kPlaceholders +
                     ", for example topic = \"{schema}.{table}\"");
 }
 
@@ -119,7 +119,7 @@ std::string TopicTemplate::expand(const TopicNames& names) const {
                     too_long ? "the template \"" + text_ + "\" gives " + std::to_string(topic.size()) +
                                    " characters, Kafka allows " + std::to_string(kLongestTopic)
                              : "the template \"" + text_ + "\" gives \"" + topic + "\", which Kafka refuses",
-                    "name a topic for it: [[table]] match = \"" + table + "\", topic = \"...\"");
+                    "Name a topic for it: [[table]] match = \"" + table + "\", topic = \"...\"");
     }
     return topic;
 }

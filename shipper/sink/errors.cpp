@@ -26,14 +26,14 @@ std::string user(const SinkOptions& options) {
 
 Error topic_authorization(const std::string& topic, const std::string& why, const SinkOptions& options) {
     return Error(ErrorCode::kafka_topic_authorization, "Kafka refused access to topic " + quoted(topic), why,
-                 "allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                 "Allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
                      " --producer --topic " + topic);
 }
 
 Error cluster_authorization(const std::string& why, const SinkOptions& options) {
     return Error(ErrorCode::kafka_cluster_authorization,
                  "Kafka refused an operation that needs a right on the cluster", why,
-                 "allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                 "Allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
                      " --operation IdempotentWrite --cluster");
 }
 
@@ -46,7 +46,7 @@ Error too_large(const std::string& why, const FailedMessage& message, const Sink
                      why +
                          "; the limit of the topic (max.message.bytes) or of the broker (message.max.bytes) "
                          "applies to the compressed batch",
-                     "raise it: " + tool("kafka-configs.sh", options) + " --alter --topic " + message.topic +
+                     "Raise it: " + tool("kafka-configs.sh", options) + " --alter --topic " + message.topic +
                          " --add-config max.message.bytes=N, or make batches smaller than it: [sink.kafka] "
                          "\"batch.size\"");
     }
@@ -56,7 +56,7 @@ Error too_large(const std::string& why, const FailedMessage& message, const Sink
         why +
             "; limits are the topic's max.message.bytes, the broker's message.max.bytes (1048588 unless "
             "set) and the producer's own message.max.bytes",
-        "raise the topic's limit: " + tool("kafka-configs.sh", options) + " --alter --topic " +
+        "Raise the topic's limit: " + tool("kafka-configs.sh", options) + " --alter --topic " +
             message.topic +
             " --add-config max.message.bytes=N; where [sink.kafka] sets "
             "\"message.max.bytes\", raise it there too");
@@ -66,18 +66,18 @@ Error not_there(const std::string& why, const std::string& topic, const SinkOpti
     if (options.create_topics) {
         return Error(
             ErrorCode::kafka_topic_deleted, "Topic " + quoted(topic) + " is no longer there", why,
-            "none needed: it is created again, and what it had not acknowledged is sent again; records "
+            "None needed: it is created again, and what it had not acknowledged is sent again; records "
             "that it held are gone with it");
     }
     return Error(ErrorCode::kafka_topic_missing, "Topic " + quoted(topic) + " does not exist",
                  why + "; sink.create_topics is off",
-                 "create it: " + create_topic_command(options, topic) + ", or set create_topics = true");
+                 "Create it: " + create_topic_command(options, topic) + ", or set create_topics = true");
 }
 
 Error refused_name(const std::string& why, const std::string& topic) {
     return Error(
         ErrorCode::kafka_topic_create, "Kafka refused the topic name " + quoted(topic), why,
-        "choose another name: sink.topic, or topic of the [[table]] entry; to Kafka '.' and '_' are the same "
+        "Choose another name: sink.topic, or topic of the [[table]] entry; to Kafka '.' and '_' are the same "
         "when it compares names");
 }
 
@@ -109,18 +109,18 @@ Error delivery_error(rd_kafka_resp_err_t code, const std::string& detail, const 
         case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
             return Error(ErrorCode::kafka_topic_create,
                          "Kafka refused the topic name " + quoted(message.topic), why,
-                         "choose another name: sink.topic, or topic of the [[table]] entry");
+                         "Choose another name: sink.topic, or topic of the [[table]] entry");
         case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
         case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
             return Error(ErrorCode::kafka_delivery,
                          "Topic " + quoted(message.topic) + " has fewer in-sync replicas than it demands",
-                         why, "bring the missing brokers back, or lower min.insync.replicas of the topic");
+                         why, "Bring the missing brokers back, or lower min.insync.replicas of the topic");
         case RD_KAFKA_RESP_ERR__FATAL:
             return fatal_error(code, detail, options);
         default:
             return Error(ErrorCode::kafka_delivery,
                          "Topic " + quoted(message.topic) + " did not take a message", why,
-                         "it is sent again from the last confirmed position; if this comes back, look at the "
+                         "It is sent again from the last confirmed position; if this comes back, look at the "
                          "broker's log");
     }
 }
@@ -130,7 +130,7 @@ Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const Sin
     if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) return cluster_authorization(why, options);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION) return connection_error(code, detail, options);
     return Error(ErrorCode::kafka_producer_fatal, "The Kafka producer cannot go on", why,
-                 "none needed: a new producer takes over from the last confirmed position");
+                 "None needed: a new producer takes over from the last confirmed position");
 }
 
 Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {
@@ -142,17 +142,17 @@ Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, cons
         case RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
             return Error(
                 ErrorCode::kafka_authentication, "Kafka at " + options.brokers + " refused the login", why,
-                "check \"security.protocol\", \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" "
+                "Check \"security.protocol\", \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" "
                 "under [sink.kafka]");
         case RD_KAFKA_RESP_ERR__SSL:
             return Error(
                 ErrorCode::kafka_tls, "The TLS connection to Kafka at " + options.brokers + " failed", why,
-                "check \"security.protocol\", \"ssl.ca.location\", the certificate's host names and its "
+                "Check \"security.protocol\", \"ssl.ca.location\", the certificate's host names and its "
                 "dates; the settings stand under [sink.kafka]");
         default:
             return Error(
                 ErrorCode::kafka_unreachable, "No Kafka broker answers at " + options.brokers, why,
-                "check that the brokers run, that sink.brokers names them and that the network lets them "
+                "Check that the brokers run, that sink.brokers names them and that the network lets them "
                 "through; a listener with TLS or SASL needs \"security.protocol\" under [sink.kafka]");
     }
 }
@@ -165,7 +165,7 @@ Error create_error(rd_kafka_resp_err_t code, const std::string& detail, const st
         case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
             return Error(ErrorCode::kafka_topic_authorization,
                          "Topic " + quoted(topic) + " does not exist, and Kafka refused to create it", why,
-                         "create it: " + create_topic_command(options, topic) + ", or allow the creation: " +
+                         "Create it: " + create_topic_command(options, topic) + ", or allow the creation: " +
                              tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
                              " --operation Create --topic " + topic);
         case RD_KAFKA_RESP_ERR__TIMED_OUT:
@@ -177,12 +177,12 @@ Error create_error(rd_kafka_resp_err_t code, const std::string& detail, const st
             return connection_error(code, detail, options);
         case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
             return Error(ErrorCode::kafka_topic_create, "Topic " + quoted(topic) + " cannot be created", why,
-                         "set sink.topic_replication to at most the number of brokers");
+                         "Set sink.topic_replication to at most the number of brokers");
         case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
             return refused_name(why, topic);
         default:
             return Error(ErrorCode::kafka_topic_create, "Topic " + quoted(topic) + " cannot be created", why,
-                         "create it by hand: " + create_topic_command(options, topic) +
+                         "Create it by hand: " + create_topic_command(options, topic) +
                              ", or choose another name: sink.topic, or topic of the [[table]] entry");
     }
 }

@@ -68,7 +68,7 @@ Error property_error(const std::string& name, std::string why, std::string remed
 }
 
 Error reserved_error(const std::string& name, std::string why) {
-    return property_error(name, std::move(why), "remove it from [sink.kafka]");
+    return property_error(name, std::move(why), "Remove it from [sink.kafka]");
 }
 
 struct ConfDeleter {
@@ -81,7 +81,7 @@ void set(const Conf& conf, const std::string& name, const std::string& value) {
     if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text.data(), text.size()) !=
         RD_KAFKA_CONF_OK)
         throw property_error(name, text.data(),
-                             "names and ranges stand in the CONFIGURATION.md of librdkafka " +
+                             "Names and ranges stand in the CONFIGURATION.md of librdkafka " +
                                  std::string(rd_kafka_version_str()));
 }
 
@@ -98,7 +98,7 @@ Conf make_conf(const SinkOptions& options) {
         // Without any acknowledgement librdkafka reports as delivered what no broker may have.
         if (acks->second == "0")
             throw property_error(acks->first, "without acknowledgements no position can be confirmed",
-                                 "use \"all\" or \"1\"");
+                                 "Use \"all\" or \"1\"");
         // An idempotent producer needs acks=all. Without it, order under retries needs one request at a time.
         set(conf, "enable.idempotence", "false");
         set(conf, "max.in.flight.requests.per.connection", "1");
@@ -163,7 +163,7 @@ KafkaSink::KafkaSink(SinkOptions options) : options_(std::move(options)) {
     if (producer_ == nullptr) {
         close(wake_fd_);
         throw Error(ErrorCode::kafka_property, "The properties of [sink.kafka] do not go together",
-                    text.data(), "change or remove the ones it names");
+                    text.data(), "Change or remove the ones it names");
     }
     static_cast<void>(conf.release());  // the producer's now
     queue_ = rd_kafka_queue_get_main(producer_);

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -28,8 +30,10 @@ std::string code_of(Action action) {
 }
 
 Bytes xlog_data(std::string_view payload) {
-    Bytes message = {'w', 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9};
-    message.insert(message.end(), payload.begin(), payload.end());
+    constexpr std::array<uint8_t, kXLogDataHeaderSize> header = {'w', 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1,
+                                                                 0,   0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9};
+    Bytes message(header.size() + payload.size());
+    std::copy(payload.begin(), payload.end(), std::copy(header.begin(), header.end(), message.begin()));
     return message;
 }
 

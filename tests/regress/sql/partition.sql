@@ -3,7 +3,7 @@ SELECT 'made' FROM pg_create_logical_replication_slot('regression', 'walferry');
 SELECT 'made' FROM pg_create_logical_replication_slot('by_root', 'walferry');
 
 -- Both readings of the same changes.
-CREATE FUNCTION both() RETURNS TABLE (via text, tx bigint, ordinal bigint, operation text, relation text, before json,
+CREATE FUNCTION both_ways() RETURNS TABLE (via text, tx bigint, ordinal bigint, operation text, relation text, before json,
     after json, detail json) LANGUAGE sql AS $$
     SELECT 'leaf', tx, ordinal, operation, relation, before, after, detail FROM helper.changes()
     UNION ALL
@@ -23,14 +23,14 @@ INSERT INTO root VALUES (1, 1, 'a'), (2, 2, 'b');
 UPDATE root SET v = 'c';
 UPDATE root SET part = 2 WHERE id = 1;
 DELETE FROM root WHERE id = 2;
-SELECT * FROM both();
+SELECT * FROM both_ways();
 
 INSERT INTO leaf2 (id, part, v) VALUES (5, 2, 'e');
 TRUNCATE root;
 TRUNCATE middle;
 TRUNCATE leaf1, leaf2;
 TRUNCATE root RESTART IDENTITY CASCADE;
-SELECT * FROM both();
+SELECT * FROM both_ways();
 
 INSERT INTO root VALUES (1, 1, 'a'), (2, 2, 'b');
 ALTER TABLE root RENAME TO trunk;
@@ -46,7 +46,7 @@ INSERT INTO middle (id, part, v) VALUES (10, 2, 'b');
 CREATE TABLE other_root (v text, id int, part int) PARTITION BY LIST (part);
 ALTER TABLE other_root ATTACH PARTITION middle FOR VALUES IN (2);
 INSERT INTO middle (id, part, v) VALUES (11, 2, 'b');
-SELECT * FROM both();
+SELECT * FROM both_ways();
 
 -- What is announced: with the root's name also where the row really lies.
 INSERT INTO other_root (id, part, v) VALUES (12, 2, 'b');
@@ -55,7 +55,7 @@ DROP TABLE park.trunk, other_root;
 DROP SCHEMA park;
 
 -- Patterns match a partition by its own name and by those above it; the last match decides.
-SELECT count(*) > 0 FROM both();
+SELECT count(*) > 0 FROM both_ways();
 CREATE TABLE root (id int) PARTITION BY LIST (id);
 CREATE TABLE leaf1 PARTITION OF root FOR VALUES IN (1);
 CREATE TABLE leaf2 PARTITION OF root FOR VALUES IN (2);
@@ -74,6 +74,6 @@ SELECT * FROM peek('{"tables": ["public.root", "!public.leaf1"]}');
 SELECT * FROM peek('{"tables": ["public.root", "!public.leaf1"], "publish_via_root": true}');
 SELECT * FROM peek('{"tables": ["!public.root", "public.leaf1"]}');
 
-DROP FUNCTION both, peek;
+DROP FUNCTION both_ways, peek;
 DROP TABLE root;
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database();
