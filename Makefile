@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is to do.
 #
 # Variables: PG_CONFIG (pg_config of the server to build for and to test with), PG_MAJOR (which PostgreSQL of several),
-# prefix (of the shipper, default /usr/local), DESTDIR, BUILD_TYPE, DEPS=no (install nothing, all is there).
+# prefix (of the shipper, default /usr/local), DESTDIR, BUILD_TYPE, JOBS, DEPS=no (install nothing).
 
 ifdef PG_MAJOR
 PG_CONFIG ?= /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
@@ -12,6 +12,7 @@ prefix ?= /usr/local
 BUILD_TYPE ?= RelWithDebInfo
 DEPS ?= yes
 FUZZ_SECONDS ?= 20
+JOBS ?= $(shell nproc)
 
 export PG_CONFIG
 
@@ -44,7 +45,7 @@ extension: | $(NEEDED) ## build the SQL extension
 	+@$(MAKE) -C sql $(PGXS)
 
 shipper: build/shipper/build.ninja ## build the shipper and the unit tests
-	@ninja -C build/shipper --quiet
+	@ninja -j$(JOBS) -C build/shipper --quiet
 
 # Made once: from then on ninja itself runs CMake again when a CMakeLists.txt or the set of files has changed.
 build/shipper/build.ninja: | $(NEEDED)
@@ -73,15 +74,15 @@ check-integration: all ## server, shipper and broker together (pytest); PYTEST_A
 	@$(VENV_PYTHON) -m pytest -c tests/pytest.ini --junitxml=build/check/pytest.xml $(PYTEST_ARGS)
 
 check-fuzz: build/fuzz/build.ninja ## a bounded run of each fuzzer
-	@ninja -C build/fuzz --quiet $(HARNESSES)
+	@ninja -j$(JOBS) -C build/fuzz --quiet $(HARNESSES)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run-fuzzers build/fuzz $(HARNESSES)
 
 check-sanitize: build/sanitize/build.ninja ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@ninja -C build/sanitize --quiet
+	@ninja -j$(JOBS) -C build/sanitize --quiet
 	@tools/run-unit-tests build/sanitize
 
 lint: build/shipper/build.ninja ## clang-format and clang-tidy, warnings are errors
-	@ninja -C build/shipper --quiet wire_schema
+	@ninja -j$(JOBS) -C build/shipper --quiet wire_schema
 	@tools/lint
 
 bench: all ## measure, side by side with the neighbours; results in build/bench/results.json

@@ -90,8 +90,7 @@ void Batch::commit_row(uint32 relation, wire::Operation operation, uint8 images)
         distance = 0;
     }
     if (records_.size == 0) frame_ordinal_ = next_ordinal_;
-    wire::Record record(uint32_t(row_start_), uint32_t(length), relation, uint16_t(distance), operation,
-                        images);
+    wire::Record record(uint32_t(row_start_), relation, uint16_t(distance), operation, images);
     records_.append(&record, sizeof(record));
     row_start_ = values_.size;
     next_ordinal_++;
@@ -115,7 +114,7 @@ void Batch::flush(bool last) {
 }
 
 void Batch::write_message(uint8 flags) {
-    wire::Record record(0, uint32_t(values_.size), wire::kNoRelation, 0, wire::Operation::Message, flags);
+    wire::Record record(0, wire::kNoRelation, 0, wire::Operation::Message, flags);
     records_.append(&record, sizeof(record));
     row_start_ = values_.size;
     write(wire::FrameKind::message, true, true);

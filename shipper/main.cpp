@@ -104,9 +104,18 @@ int run(const Arguments& arguments) {
     const TaskConfig task = load_task(arguments.task_file);
     set_up_logging(task.log);
     for (const std::string& warning : task.warnings) log_warning(warning);
-    if (!arguments.check_only) return run_task(task);
-    print(fmt::format("{} is valid\n", arguments.task_file));
-    return 0;
+    if (arguments.check_only) {
+        print(fmt::format("{} is valid\n", arguments.task_file));
+        return 0;
+    }
+    try {
+        return run_task(task);
+    } catch (const Error& error) {
+        if (logs_are_text(task.log)) throw;
+        // Whoever reads the log line by line finds the end in it too.
+        log_error(error);
+        return info(error.code()).exit_status;
+    }
 }
 
 int tail(const Arguments& arguments) {

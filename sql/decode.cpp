@@ -189,7 +189,7 @@ Datum unchanged_names(const wire::Relation& relation, const ValueView* values, b
     return PointerGetDatum(construct_array(names, found, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-char* message_json(const wire::FrameReader& frame, const wire::Record& record) {
+char* message_json(const wire::FrameReader& frame, wire::RecordView record) {
     wire::MessageView message;
     check(wire::read_message(frame, record, &message));
     StringInfoData json;
@@ -270,7 +270,7 @@ enum DecodeColumn {
     kUnchanged, kDetail, kDecodeColumns
 };
 
-void put_row(const wire::FrameReader& frame, const wire::Record& record, Dictionary* dictionary, Datum* values,
+void put_row(const wire::FrameReader& frame, wire::RecordView record, Dictionary* dictionary, Datum* values,
              bool* nulls) {
     const KnownRelation* known = find(dictionary, record.relation());
     const wire::Relation& relation = *known->relation;
@@ -279,6 +279,7 @@ void put_row(const wire::FrameReader& frame, const wire::Record& record, Diction
     values[kRelation] = CStringGetTextDatum(name);
     nulls[kRelation] = false;
     if (record.operation() == Operation::Truncate) {
+        check(wire::check_truncate(frame, record));
         values[kDetail] = CStringGetTextDatum(psprintf("{\"cascade\": %s, \"restart_identity\": %s}",
                                                        record.images() & wire::kCascade ? "true" : "false",
                                                        record.images() & wire::kRestartIdentity ? "true" : "false"));
@@ -329,7 +330,7 @@ Datum walferry_decode(PG_FUNCTION_ARGS) {
     bool in_transaction = frame.header().kind == wire::FrameKind::transaction;
     for (size_t i = 0; i < frame.record_count(); i++) {
         MemoryContext old = MemoryContextSwitchTo(row_context);
-        const wire::Record& record = frame.record(i);
+        const wire::RecordView record = frame.record(i);
         Datum values[kDecodeColumns];
         bool nulls[kDecodeColumns];
         memset(nulls, true, sizeof(nulls));

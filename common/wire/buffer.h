@@ -1,5 +1,5 @@
-// A growable byte buffer that does not own an allocator: inside the server it grows by palloc, outside by realloc. Plain
-// data, so that an ERROR of the server may jump past it at any point.
+// A growable byte buffer that does not own an allocator: inside the server it grows by palloc, outside by
+// realloc. Plain data, so that an ERROR of the server may jump past it at any point.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@ struct Buffer {
     uint8_t* data = nullptr;
     size_t size = 0;
     size_t capacity = 0;
-    // Returns a block of `capacity` bytes that starts with the `size` bytes of the old one. Never returns null: it
-    // raises the surrounding world's out-of-memory error instead.
+    // Returns a block of `capacity` bytes that starts with the `size` bytes of the old one. Never returns
+    // null: it raises the surrounding world's out-of-memory error instead.
     uint8_t* (*grow)(void* context, uint8_t* old, size_t size, size_t capacity) = nullptr;
     void* context = nullptr;
 

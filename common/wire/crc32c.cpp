@@ -50,8 +50,8 @@ uint32_t by_table(uint32_t crc, const uint8_t* p, size_t size) {
 
 #if defined(__x86_64__)
 uint32_t skip_block(uint32_t crc) {
-    return kTables.skip[0][crc & 0xff] ^ kTables.skip[1][crc >> 8 & 0xff] ^ kTables.skip[2][crc >> 16 & 0xff] ^
-           kTables.skip[3][crc >> 24];
+    return kTables.skip[0][crc & 0xff] ^ kTables.skip[1][crc >> 8 & 0xff] ^
+           kTables.skip[2][crc >> 16 & 0xff] ^ kTables.skip[3][crc >> 24];
 }
 
 inline uint64_t load_u64(const uint8_t* p) {

@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli, reflected polynomial 0x82F63B78, as in RFC 3720), by the processor's instruction where it has one.
-// Safe to call from any thread.
+// CRC-32C (Castagnoli, reflected polynomial 0x82F63B78, as in RFC 3720), by the processor's instruction where
+// it has one. Safe to call from any thread.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
-// Writes flatbuffers front to back. The library's own builder writes back to front into memory of its own, which would
-// cost a second copy of every row; here a table comes first, what it refers to follows, and references are patched.
-// Format: "FlatBuffers Internals" of its manual. A finished table may be copied as a block to any offset that is a
-// multiple of 8, since all references are relative.
+// Writes flatbuffers front to back. The library's own builder writes back to front into memory of its own,
+// which would cost a second copy of every row; here a table comes first, what it refers to follows, and
+// references are patched. Format: "FlatBuffers Internals" of its manual. A finished table may be copied as a
+// block to any offset that is a multiple of 8, since all references are relative.
 #pragma once
 
 #include "common/wire/buffer.h"
@@ -9,12 +9,13 @@
 
 namespace walferry::wire {
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire format is written by little-endian machines");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "the wire format is written by little-endian machines");
 
 class TableWriter {
  public:
-    // `fields`: how many fields the schema's table has. `lead`: alignment of the first field to come, if it is wider
-    // than 4 bytes and is to follow the table's first word without padding.
+    // `fields`: how many fields the schema's table has. `lead`: alignment of the first field to come, if it
+    // is wider than 4 bytes and is to follow the table's first word without padding.
     TableWriter(Buffer* buffer, unsigned fields, size_t lead = 4) : buffer_(buffer) {
         vtable_size_ = uint16_t(4 + 2 * fields);
         buffer_->align(lead, vtable_size_ + 4u);

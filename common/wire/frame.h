@@ -1,5 +1,5 @@
-// The frame: 7 bytes in front of a flatbuffer. Seven, because the payload of a replication message starts 25 bytes into
-// the buffers of both sides, and 25 + 7 = 32 keeps the flatbuffer aligned without a copy.
+// The frame: 7 bytes in front of a flatbuffer. Seven, because the payload of a replication message starts 25
+// bytes into the buffers of both sides, and 25 + 7 = 32 keeps the flatbuffer aligned without a copy.
 //
 //   offset  size  what
 //   0       1     magic, 'W'
@@ -22,12 +22,13 @@ constexpr uint8_t kOldestVersion = 1;
 constexpr size_t kHeaderSize = 7;
 constexpr uint32_t kNoRelation = UINT32_MAX;
 
-// Numbers are on the wire and never reused. Kinds 3 to 9 are reserved for in-progress and two-phase transactions and for
-// snapshot rows; version 1's plugin does not write them yet and a reader reports them by their number.
+// Numbers are on the wire and never reused. Kinds 3 to 9 are reserved for in-progress and two-phase
+// transactions and for snapshot rows; version 1's plugin does not write them yet and a reader reports them by
+// their number.
 enum class FrameKind : uint8_t {
-    transaction = 1,        // rows of one committed transaction
-    message = 2,            // a logical message outside any transaction
-    stream = 3,             // a block of a transaction in progress
+    transaction = 1,  // rows of one committed transaction
+    message = 2,      // a logical message outside any transaction
+    stream = 3,       // a block of a transaction in progress
     stream_commit = 4,
     stream_abort = 5,
     prepare = 6,
@@ -45,12 +46,13 @@ enum FrameFlag : uint8_t {
 enum ImageFlag : uint8_t {
     kBefore = 0x01,
     kAfter = 0x02,
-    kBeforeKeyOnly = 0x04,     // the before image holds the replica identity's columns only
-    kBeforeNulls = 0x08,       // the image begins with a null bitmap
+    kBeforeKeyOnly = 0x04,  // the before image holds the replica identity's columns only
+    kBeforeNulls = 0x08,    // the image begins with a null bitmap
     kAfterNulls = 0x10,
-    kBeforeUnchanged = 0x20,   // then an "unchanged" bitmap: values that the server did not log (TOAST), or left out
+    kBeforeUnchanged =
+        0x20,  // then an "unchanged" bitmap: values that the server did not log (TOAST), or left out
     kAfterUnchanged = 0x40,
-    kOversize = 0x80,          // values that do not fit into a frame were left out and are marked as unchanged
+    kOversize = 0x80,  // values that do not fit into a frame were left out and are marked as unchanged
 };
 
 // Bits of Record.images for a truncate.

@@ -7,7 +7,7 @@ namespace {
 
 constexpr uint8_t kFixedSize[] = {
     0,                       // Output
-    1, 2, 4, 8, 4, 8, 4,     // Bool Int2 Int4 Int8 Float4 Float8 Oid
+    1, 2, 4,  8, 4, 8,  4,   // Bool Int2 Int4 Int8 Float4 Float8 Oid
     4, 8, 12, 8, 8, 16, 16,  // Date Time TimeTz Timestamp TimestampTz Interval Uuid
     1, 8,                    // Char PgLsn
     0, 0, 0,                 // Numeric String Bytea
@@ -32,8 +32,9 @@ bool images_fit(Operation operation, uint8_t images) {
 }
 
 // Reads one image. Returns the byte after it, or null with `*error` set.
-const uint8_t* read_image(const uint8_t* p, const uint8_t* end, bool key_only, bool has_nulls, bool has_unchanged,
-                          const ColumnLayout* columns, size_t count, ValueView* out, FrameError* error) {
+const uint8_t* read_image(const uint8_t* p, const uint8_t* end, bool key_only, bool has_nulls,
+                          bool has_unchanged, const ColumnLayout* columns, size_t count, ValueView* out,
+                          FrameError* error) {
     const uint8_t* nulls = nullptr;
     const uint8_t* unchanged = nullptr;
     size_t bitmap = (count + 7) / 8;
@@ -79,13 +80,13 @@ void clear(ValueView* views, size_t count) {
     for (size_t i = 0; i < count; i++) views[i] = {};
 }
 
-FrameStatus range_of(const FrameReader& frame, const Record& record, const uint8_t** begin, const uint8_t** end) {
-    size_t size = frame.value_bytes();
-    if (record.offset() > size || record.length() > size - record.offset()) {
+FrameStatus range_of(const FrameReader& frame, RecordView record, const uint8_t** begin,
+                     const uint8_t** end) {
+    if (record.offset() > record.end() || record.end() > frame.value_bytes()) {
         return {FrameError::row_out_of_range, record.offset()};
     }
     *begin = frame.values() + record.offset();
-    *end = *begin + record.length();
+    *end = frame.values() + record.end();
     return {};
 }
 
@@ -93,19 +94,32 @@ FrameStatus range_of(const FrameReader& frame, const Record& record, const uint8
 
 const char* describe(FrameError error) {
     switch (error) {
-        case FrameError::none: return "no error";
-        case FrameError::too_short: return "the frame is shorter than its header";
-        case FrameError::bad_magic: return "the bytes are not a walferry frame";
-        case FrameError::bad_version: return "the frame has a version that this reader does not know";
-        case FrameError::bad_kind: return "the frame is of a kind that this reader does not know";
-        case FrameError::bad_checksum: return "the frame's checksum does not match its bytes";
-        case FrameError::misaligned: return "the frame does not lie on an aligned address";
-        case FrameError::bad_envelope: return "the frame's flatbuffer does not verify";
-        case FrameError::bad_relation: return "a relation has an impossible column";
-        case FrameError::bad_record: return "a record has an impossible operation or image flags";
-        case FrameError::row_out_of_range: return "a record points outside the frame's values";
-        case FrameError::value_truncated: return "a value ends after its row";
-        case FrameError::row_too_long: return "a row has bytes after its last value";
+        case FrameError::none:
+            return "no error";
+        case FrameError::too_short:
+            return "the frame is shorter than its header";
+        case FrameError::bad_magic:
+            return "the bytes are not a walferry frame";
+        case FrameError::bad_version:
+            return "the frame has a version that this reader does not know";
+        case FrameError::bad_kind:
+            return "the frame is of a kind that this reader does not know";
+        case FrameError::bad_checksum:
+            return "the frame's checksum does not match its bytes";
+        case FrameError::misaligned:
+            return "the frame does not lie on an aligned address";
+        case FrameError::bad_envelope:
+            return "the frame's flatbuffer does not verify";
+        case FrameError::bad_relation:
+            return "a relation has an impossible column";
+        case FrameError::bad_record:
+            return "a record has an impossible operation or image flags";
+        case FrameError::row_out_of_range:
+            return "a row lies outside the frame's values or begins after the next one";
+        case FrameError::value_truncated:
+            return "a value ends after its row";
+        case FrameError::row_too_long:
+            return "a row has bytes after its last value";
     }
     return "unknown error";
 }
@@ -127,7 +141,8 @@ FrameStatus FrameReader::open(const uint8_t* frame, size_t size) {
     const uint8_t* buffer = frame + kHeaderSize;
     if (reinterpret_cast<uintptr_t>(buffer) % 8 != 0) return {FrameError::misaligned, kHeaderSize};
     if (size - kHeaderSize >= FLATBUFFERS_MAX_BUFFER_SIZE) return {FrameError::bad_envelope, kHeaderSize};
-    // Each table takes more than 8 bytes: a frame with more of them shares tables, to make verifying take long.
+    // Each table takes more than 8 bytes: a frame with more of them shares tables, to make verifying take
+    // long.
     flatbuffers::Verifier verifier(buffer, size - kHeaderSize, 8, uint32_t(size / 8));
     if (!verifier.VerifyBuffer<Batch>(nullptr)) return {FrameError::bad_envelope, kHeaderSize};
     header_ = {frame[1], FrameKind(kind), (frame[2] & kFirst) != 0, (frame[2] & kLast) != 0};
@@ -150,7 +165,7 @@ FrameStatus check_relation(const Relation& relation) {
     return {};
 }
 
-FrameStatus read_row(const FrameReader& frame, const Record& record, const ColumnLayout* columns, size_t count,
+FrameStatus read_row(const FrameReader& frame, RecordView record, const ColumnLayout* columns, size_t count,
                      ValueView* before, ValueView* after) {
     const uint8_t* begin;
     const uint8_t* end;
@@ -161,14 +176,15 @@ FrameStatus read_row(const FrameReader& frame, const Record& record, const Colum
     const uint8_t* p = begin;
     FrameError error = FrameError::none;
     if (images & kBefore) {
-        p = read_image(p, end, images & kBeforeKeyOnly, images & kBeforeNulls, images & kBeforeUnchanged, columns,
-                       count, before, &error);
+        p = read_image(p, end, images & kBeforeKeyOnly, images & kBeforeNulls, images & kBeforeUnchanged,
+                       columns, count, before, &error);
         if (!p) return {error, record.offset()};
     } else {
         clear(before, count);
     }
     if (images & kAfter) {
-        p = read_image(p, end, false, images & kAfterNulls, images & kAfterUnchanged, columns, count, after, &error);
+        p = read_image(p, end, false, images & kAfterNulls, images & kAfterUnchanged, columns, count, after,
+                       &error);
         if (!p) return {error, record.offset()};
     } else {
         clear(after, count);
@@ -177,7 +193,7 @@ FrameStatus read_row(const FrameReader& frame, const Record& record, const Colum
     return {};
 }
 
-FrameStatus read_message(const FrameReader& frame, const Record& record, MessageView* message) {
+FrameStatus read_message(const FrameReader& frame, RecordView record, MessageView* message) {
     if (record.operation() != Operation::Message) return {FrameError::bad_record, record.offset()};
     const uint8_t* begin;
     const uint8_t* end;
@@ -186,6 +202,15 @@ FrameStatus read_message(const FrameReader& frame, const Record& record, Message
     const uint8_t* p = load_varint(begin, end, &size);
     if (!p || size_t(end - p) < size) return {FrameError::value_truncated, record.offset()};
     *message = {p, size, p + size, size_t(end - p) - size};
+    return {};
+}
+
+FrameStatus check_truncate(const FrameReader& frame, RecordView record) {
+    if (record.operation() != Operation::Truncate) return {FrameError::bad_record, record.offset()};
+    const uint8_t* begin;
+    const uint8_t* end;
+    if (FrameStatus status = range_of(frame, record, &begin, &end); !status.ok()) return status;
+    if (begin != end) return {FrameError::row_too_long, record.offset()};
     return {};
 }
 

@@ -14,13 +14,18 @@ static_assert(Batch::VT_ORIGIN_NAME == 4 + 2 * (kBatchFields - 1), "Batch has an
 static_assert(Relation::VT_LEAF_TABLE == 4 + 2 * (kRelationFields - 1), "Relation has another field");
 static_assert(Column::VT_ENUM_LABELS == 4 + 2 * (kColumnFields - 1), "Column has another field");
 static_assert(Session::VT_ENCODING == 4 + 2 * (kSessionFields - 1), "Session has another field");
-static_assert(sizeof(Record) == 16 && sizeof(Transaction) == 40, "structs are on the wire as they are");
+static_assert(sizeof(Record) == 12 && sizeof(Transaction) == 40, "structs are on the wire as they are");
 
-size_t write_text(Buffer* out, const char* text) { return write_string(out, text, strlen(text)); }
+size_t write_text(Buffer* out, const char* text) {
+    return write_string(out, text, strlen(text));
+}
 
-uint8_t* cannot_grow(void*, uint8_t*, size_t, size_t) { __builtin_trap(); }
+uint8_t* cannot_grow(void*, uint8_t*, size_t, size_t) {
+    __builtin_trap();
+}
 
-// FNV-1a over 64 bits: stable, byte order free, and schemas are small. Every piece ends with its length, so that
+// FNV-1a over 64 bits: stable, byte order free, and schemas are small. Every piece ends with its length, so
+// that
 // ("ab", "c") and ("a", "bc") differ.
 struct Hash {
     uint64_t state = 14695981039346656037ull;
@@ -133,7 +138,9 @@ size_t write_frame(const FrameParts& parts, uint8_t* frame) {
     return kHeaderSize + out->size;
 }
 
-void seal(uint8_t* frame, size_t size) { store_u32(frame + 3, frame_checksum(frame, size)); }
+void seal(uint8_t* frame, size_t size) {
+    store_u32(frame + 3, frame_checksum(frame, size));
+}
 
 uint64_t fingerprint(const RelationParts& relation) {
     Hash hash;

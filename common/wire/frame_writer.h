@@ -20,6 +20,7 @@ struct FrameParts {
     bool first = false;
     bool last = false;
     Transaction transaction;
+    // In the order of their rows, which follow one another in `values` from its first byte to its last.
     const Record* records = nullptr;
     size_t record_count = 0;
     const uint8_t* values = nullptr;
@@ -37,8 +38,9 @@ struct FrameParts {
 // No frame of these parts is larger, in bytes.
 size_t frame_bound(const FrameParts& parts);
 
-// Writes header (checksum still to come, see seal()) and flatbuffer to `out`, which has frame_bound() bytes and lies 7
-// bytes before a multiple of 8 (in memory, or in the message that it will travel in). Returns the frame's size.
+// Writes header (checksum still to come, see seal()) and flatbuffer to `out`, which has frame_bound() bytes
+// and lies 7 bytes before a multiple of 8 (in memory, or in the message that it will travel in). Returns the
+// frame's size.
 size_t write_frame(const FrameParts& parts, uint8_t* out);
 
 // Stores the checksum of a finished frame.
@@ -73,11 +75,12 @@ struct RelationParts {
     uint32_t column_count;
 };
 
-// The part of a relation's schema that readers depend on, as one number. No OID of a user's object goes into it.
+// The part of a relation's schema that readers depend on, as one number. No OID of a user's object goes into
+// it.
 uint64_t fingerprint(const RelationParts& relation);
 
-// Appends the relation's table to `out` (whose size is a multiple of 8, and is again afterwards). Returns where the table
-// starts in `out`.
+// Appends the relation's table to `out` (whose size is a multiple of 8, and is again afterwards). Returns
+// where the table starts in `out`.
 size_t write_relation(const RelationParts& relation, uint64_t fingerprint, Buffer* out);
 
 }  // namespace walferry::wire

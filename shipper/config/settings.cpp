@@ -58,8 +58,8 @@ const Setting kSettings[] = {
      .member = [](Task& t, Table&) -> Member { return choice(t.source.origin); }},
     {.path = "source.messages",
      .example = R"(["audit"])",
-     .help = "Logical messages (`pg_logical_emit_message`) to stream: all, none, or those with one of these "
-             "prefixes.",
+     .help = "Logical messages (`pg_logical_emit_message`) to stream: all, none, or those whose prefix is in "
+             "the list.",
      .allowed = "`true`, `false`, or a list of prefixes",
      .check = check_not_empty,
      .member = [](Task& t, Table&) -> Member { return &t.source.messages; }},

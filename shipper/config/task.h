@@ -20,7 +20,7 @@ struct Operations {
     friend bool operator==(const Operations&, const Operations&) = default;
 };
 
-// Logical messages (pg_logical_emit_message): none, all, or those with one of these prefixes.
+// Logical messages (pg_logical_emit_message): none, all, or those whose prefix is in this list.
 struct Messages {
     bool all = false;
     std::vector<std::string> prefixes;

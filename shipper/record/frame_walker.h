@@ -55,7 +55,7 @@ class FrameWalker {
         const wire::Transaction& transaction = reader_.transaction();
         const bool transactional = reader_.header().kind == wire::FrameKind::transaction;
         for (size_t i = 0, count = reader_.record_count(); i < count; ++i) {
-            const wire::Record& record = reader_.record(i);
+            const wire::RecordView record = reader_.record(i);
             const Ordinal ordinal{transaction.first_ordinal() + record.ordinal()};
             if (ordinal < from) continue;
             if (record.operation() == wire::Operation::Message) {
@@ -67,10 +67,9 @@ class FrameWalker {
             Entry* entry = registry_.find(record.relation());
             if (entry == nullptr) throw_unknown_relation(record.relation());
             const bool truncate = record.operation() == wire::Operation::Truncate;
-            if (!truncate) {
-                check(wire::read_row(reader_, record, entry->schema.layout.data(), entry->schema.layout.size(),
-                                     before_.data(), after_.data()));
-            }
+            check(truncate ? wire::check_truncate(reader_, record)
+                           : wire::read_row(reader_, record, entry->schema.layout.data(),
+                                            entry->schema.layout.size(), before_.data(), after_.data()));
             visitor.on_row(*entry, Row{.relation = entry->schema,
                                        .operation = record.operation(),
                                        .before = truncate ? nullptr : before_.data(),

@@ -116,11 +116,13 @@ class TextFormatter final : public spdlog::formatter {
 // One write per line, so that lines of several threads and processes do not mix.
 class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-    explicit DescriptorSink(int descriptor) : descriptor_(descriptor) {}
+    explicit DescriptorSink(int descriptor) : descriptor_(descriptor), terminal_(::isatty(descriptor) == 1) {}
 
  protected:
     void sink_it_(const spdlog::details::log_msg& message) override {
         spdlog::memory_buf_t line;
+        // The live line of run/progress_report.h may stand there.
+        if (terminal_) append(line, "\r\x1b[K");
         formatter_->format(message, line);
         const char* at = line.data();
         size_t left = line.size();
@@ -136,6 +138,7 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
 
  private:
     int descriptor_;
+    bool terminal_;
 };
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
@@ -169,9 +172,13 @@ void log(spdlog::level::level_enum level, const Error& error) {
 
 }  // namespace
 
+bool logs_are_text(const LogConfig& config, int descriptor) {
+    return config.format == LogFormat::text ||
+           (config.format == LogFormat::automatic && ::isatty(descriptor) == 1);
+}
+
 void set_up_logging(const LogConfig& config, int descriptor) {
-    const bool is_text = config.format == LogFormat::text ||
-                         (config.format == LogFormat::automatic && ::isatty(descriptor) == 1);
+    const bool is_text = logs_are_text(config, descriptor);
     auto logger = std::make_shared<spdlog::logger>("walferry", std::make_shared<DescriptorSink>(descriptor));
     if (is_text) {
         logger->set_formatter(std::make_unique<TextFormatter>());

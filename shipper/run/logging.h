@@ -31,6 +31,9 @@ using LogFields = std::initializer_list<LogField>;
 // Writes to `descriptor`, which stays open and is not owned.
 void set_up_logging(const LogConfig& config, int descriptor = 2);
 
+// Whether lines are for people to read rather than JSON.
+bool logs_are_text(const LogConfig& config, int descriptor = 2);
+
 void log_debug(std::string_view message, LogFields fields = {});
 void log_info(std::string_view message, LogFields fields = {});
 void log_warning(std::string_view message, LogFields fields = {});

@@ -178,13 +178,15 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
     JavaKeyHash hash;
     const wire::ValueView* image = row.operation == wire::Operation::Delete ? row.before : row.after;
     for (const uint16_t column : target.prepared.key) {
-        if (image[column].state != wire::ValueState::value) {
+        // A value that was not logged is what it was before. The key was rendered from the same values, so none is bad.
+        const wire::ValueView& value =
+            image[column].state == wire::ValueState::unchanged ? row.before[column] : image[column];
+        if (value.state != wire::ValueState::value) {
             hash.add_null();
             continue;
         }
         scratch_.clear();
-        // The key itself was rendered from the same values, so none is bad.
-        (void)append_text(row.relation.columns[column].value_class, image[column], TextOptions{}, scratch_);
+        (void)append_text(row.relation.columns[column].value_class, value, TextOptions{}, scratch_);
         hash.add(scratch_.view());
     }
     return hash.partition_hash();

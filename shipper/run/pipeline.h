@@ -41,8 +41,8 @@ class Pipeline {
     // `from`: everything before is known to be in Kafka; 0 if nothing is known but the slot's position.
     Pipeline(const TaskConfig& config, Counters& counters, Lsn from);
 
-    // Waits for a broker; throws Error.
-    void connect() { sink_.connect(); }
+    // Waits for a broker; throws Error (source_stopped soon after `stop` becomes true).
+    void connect(const std::atomic<bool>& stop) { sink_.connect(&stop); }
 
     // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
     void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);

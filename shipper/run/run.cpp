@@ -52,39 +52,52 @@ class Task {
 
     int run() {
         log_info("starting", {{"task", config_.name}, {"version", WALFERRY_VERSION}});
+        std::optional<Error> failure;
         while (!stop_.load()) {
-            const std::optional<Error> failure = attempt();
-            if (!failure) continue;
+            failure = attempt();
             report_.clear();
-            if (stop_.load() && failure->code() == ErrorCode::source_stopped) break;
-            if (!retry_after(*failure)) throw *failure;
+            if (failure && !stop_.load() && !retry_after(*failure)) throw *failure;
         }
+        if (failure && !ends_well(*failure)) throw *failure;
         log_info("stopped", {{"task", config_.name}, {"rows", counters_.rows}});
         return 0;
     }
 
  private:
+    using Clock = std::chrono::steady_clock;
+
     // One session, until it ends by a signal (nothing is returned) or fails.
     std::optional<Error> attempt() {
         memory_.streamed = false;
+        const auto start = Clock::now();
         const uint64_t rows = counters_.rows;
+        const Lsn confirmed = memory_.confirmed;
         try {
             if (!pipeline_) {
                 auto pipeline = std::make_unique<Pipeline>(config_, counters_, confirmed_);
-                pipeline->connect();
+                pipeline->connect(stop_);
                 pipeline_ = std::move(pipeline);
             }
             Session session(config_, *pipeline_, report_, memory_, stop_);
             session.run();
             return std::nullopt;
         } catch (const Error& error) {
-            // Only a stream that got somewhere ends the series of failures.
-            if (memory_.streamed && counters_.rows != rows) {
+            // Only a stream that got somewhere ends the series of failures: for Kafka when it has acknowledged more, since
+            // the same rows may be produced again and again; for PostgreSQL also when it was there for a while.
+            const bool lasted = counters_.rows != rows || Clock::now() - start > config_.retry.max_delay;
+            const bool advanced = confirmed < memory_.confirmed || (pipeline_ && confirmed < pipeline_->confirmed());
+            if (memory_.streamed && (advanced || (lasted && error.retry() == Retry::source))) {
                 connection_backoff_.reset();
                 other_backoff_.reset();
             }
             return error;
         }
+    }
+
+    // Stopped by a signal while something was amiss: that is no failure where nothing was on its way.
+    bool ends_well(const Error& error) const {
+        if (error.retry() == Retry::never && error.code() != ErrorCode::source_stopped) return false;
+        return !pipeline_ || (pipeline_->idle() && pipeline_->confirmed() <= memory_.confirmed);
     }
 
     // Waits before the next attempt. False if there is to be none.
@@ -99,8 +112,8 @@ class Task {
         }
         log_warning(error);
         log_info("trying again", {{"in_ms", delay->count()}, {"attempt", backoff.attempts()}});
-        const auto until = std::chrono::steady_clock::now() + *delay;
-        while (!stop_.load() && std::chrono::steady_clock::now() < until) wait_a_little();
+        const auto until = Clock::now() + *delay;
+        while (!stop_.load() && Clock::now() < until) wait_a_little();
         return true;
     }
 

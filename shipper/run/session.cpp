@@ -12,7 +12,7 @@ using std::chrono::seconds;
 
 // An idle server sends a keepalive at least every wal_sender_timeout / 2 (30 s); one that is asked answers at once.
 constexpr seconds kAskAfter{30};
-constexpr seconds kLostAfter{60};
+constexpr seconds kAnswerWithin{30};
 constexpr milliseconds kStopHandshake{2000};
 
 SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
@@ -25,6 +25,13 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
     const std::optional<SlotInfo> existing = find_slot(connection, slot);
     memory.slot_holder = existing ? find_holder(connection, *existing) : std::nullopt;
     require_precheck(precheck(connection, options));
+    if (!existing && memory.had_slot) {
+        throw Error(ErrorCode::source_slot_missing,
+                    "The replication slot \"" + slot + "\" was dropped while the shipper was running",
+                    "What was committed after " + lsn_text(memory.confirmed) + " may be missing in Kafka.",
+                    "Find out who dropped it. A new start makes a new slot; the tables that changed in between have to be "
+                    "loaded again.");
+    }
     if (!existing && !config.source.create_slot) {
         throw Error(ErrorCode::source_slot_missing, "The replication slot \"" + slot + "\" does not exist",
                     "source.create_slot is false.",
@@ -51,7 +58,7 @@ void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
 
 Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
                  const std::atomic<bool>& stop)
-    : config_(config), pipeline_(pipeline), report_(report), stop_(stop) {
+    : config_(config), pipeline_(pipeline), report_(report), memory_(memory), stop_(stop) {
     ConnectionSettings settings;
     settings.dsn = config.source.dsn;
     settings.application_name = "walferry-" + config.name;
@@ -68,7 +75,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
                     "Find out what; the tables that changed in between have to be loaded again.");
     }
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot.position);
-    received_ = confirmed_ = pipeline.confirmed();
+    received_ = confirmed_ = memory.confirmed = pipeline.confirmed();
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
                                                   pipeline.resume_position(),
                                                   PluginOptions{{"options", plugin_options_json(config.source)}});
@@ -76,7 +83,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
     memory.slot_holder.reset();
-    memory.streamed = true;
+    memory.streamed = memory.had_slot = true;
     log_info("streaming", {{"slot", config.source.slot},
                            {"from", lsn_text(pipeline.resume_position())},
                            {"database", identity.database},
@@ -85,7 +92,14 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
 }
 
 void Session::run() {
-    stream_until_stopped();
+    try {
+        stream_until_stopped();
+        begin_drain();
+        finish_transaction();
+    } catch (const Error& error) {
+        // Kafka took too little in the time for the open transaction. What it has taken is still to be confirmed.
+        if (!draining_ || error.code() != ErrorCode::source_stopped) throw;
+    }
     drain();
 }
 
@@ -107,7 +121,6 @@ void Session::take(const StreamEvent& event) {
             report_.server_position(event.wal_end);
             pipeline_.keepalive(event.wal_end);
             if (event.reply_requested) confirm(true);
-            asked_for_reply_ = false;
             break;
         case StreamEvent::Kind::none:
             pipeline_.poll();
@@ -123,7 +136,7 @@ void Session::confirm(bool now) {
     const Clock::time_point time = Clock::now();
     if (!now && time < next_status_) return;
     pipeline_.poll();
-    confirmed_ = pipeline_.confirmed();
+    confirmed_ = memory_.confirmed = pipeline_.confirmed();
     stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
     next_status_ = time + milliseconds(config_.source.status_interval_ms);
     report_.confirmed(confirmed_);
@@ -139,44 +152,57 @@ bool Session::while_blocked() {
                     "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is missing. The "
                     "window is retry.connection_window.");
     }
-    if (draining_) return Clock::now() < blocked_until_;
-    return !stop_.load(std::memory_order_relaxed);
+    if (stop_.load(std::memory_order_relaxed)) begin_drain();
+    return !draining_ || Clock::now() < finish_until_;
 }
 
 void Session::check_silence() {
-    const auto silence = Clock::now() - stream_->last_heard();
-    if (silence > kLostAfter) {
+    const Clock::time_point now = Clock::now();
+    const Clock::time_point heard = stream_->last_heard();
+    if (asked_at_ && heard > *asked_at_) asked_at_.reset();
+    // What was heard last says nothing by itself: while Kafka takes no messages the stream is not read.
+    if (asked_at_ && now - *asked_at_ > kAnswerWithin) {
         throw Error(ErrorCode::source_connection, "The server has been silent for a minute, although it was asked", "",
                     "The connection is made anew; look at the network in between if it goes on.");
     }
-    if (silence > kAskAfter && !asked_for_reply_) {
+    if (!asked_at_ && now - heard > kAskAfter) {
         stream_->send_status(received_, confirmed_, true);
-        asked_for_reply_ = true;
+        asked_at_ = now;
+    }
+}
+
+void Session::begin_drain() {
+    if (draining_) return;
+    draining_ = true;
+    // Half of the time for the transaction that is on its way: cutting it would make its first part come twice.
+    finish_until_ = Clock::now() + config_.shutdown.timeout / 2;
+    drain_until_ = Clock::now() + config_.shutdown.timeout;
+}
+
+void Session::finish_transaction() {
+    while (pipeline_.in_transaction() && Clock::now() < finish_until_) {
+        take(stream_->next(milliseconds(100)));
+        confirm(false);
     }
 }
 
 void Session::drain() {
-    const Clock::time_point deadline = Clock::now() + config_.shutdown.timeout;
-    // Half of the time for the transaction that is on its way: cutting it would make its first part come twice.
-    draining_ = true;
-    blocked_until_ = Clock::now() + config_.shutdown.timeout / 2;
-    while (pipeline_.in_transaction() && Clock::now() < blocked_until_) {
-        take(stream_->next(milliseconds(100)));
-        confirm(false);
-    }
-    bool flushed = false;
-    while (!flushed && Clock::now() < deadline) {
+    bool flushed = pipeline_.flush(milliseconds(0));
+    while (!flushed && Clock::now() < drain_until_) {
         flushed = pipeline_.flush(milliseconds(200));
         confirm(false);
     }
     confirm(true);
-    if (pipeline_.in_transaction() || !flushed) {
-        log_warning("stopped before everything was acknowledged; it comes again at the next start",
-                    {{"messages", pipeline_.outstanding()}, {"confirmed", lsn_text(confirmed_)}});
-    } else {
-        log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});
-    }
     stream_->stop(kStopHandshake);
+    if (pipeline_.in_transaction() || !flushed) {
+        throw Error(ErrorCode::kafka_not_drained,
+                    "Stopped with " + std::to_string(pipeline_.outstanding()) + " messages not acknowledged by Kafka" +
+                        (pipeline_.in_transaction() ? ", in the middle of a transaction" : ""),
+                    pipeline_.sink().brokers_up() ? "shutdown.timeout was too short for them" : pipeline_.sink().last_error(),
+                    "Nothing is lost: the next start sends again what comes after " + lsn_text(confirmed_) +
+                        ", so some of it may be in Kafka twice. The time is shutdown.timeout.");
+    }
+    log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});
 }
 
 }  // namespace walferry

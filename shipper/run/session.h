@@ -20,6 +20,8 @@ struct SessionMemory {
     std::optional<SystemIdentity> identity;   // of the first connection: it must stay the same
     std::optional<SlotHolder> slot_holder;    // who held the slot at the last attempt
     bool streamed = false;                    // the last attempt reached the stream
+    bool had_slot = false;                    // an attempt before reached it: the slot is there, or was dropped
+    Lsn confirmed;                            // last told to the server
 };
 
 class Session {
@@ -29,13 +31,15 @@ class Session {
             const std::atomic<bool>& stop);
 
     // Streams until `stop`, then drains: the open transaction is finished and everything acknowledged, confirmed, within
-    // shutdown.timeout. Throws Error when source or sink fail.
+    // shutdown.timeout. Throws Error when source or sink fail, and when the time was not enough (kafka_not_drained).
     void run();
 
  private:
     using Clock = std::chrono::steady_clock;
 
     void stream_until_stopped();
+    void begin_drain();
+    void finish_transaction();
     void drain();
     void take(const StreamEvent& event);
     void confirm(bool now);
@@ -45,13 +49,15 @@ class Session {
     const TaskConfig& config_;
     Pipeline& pipeline_;
     ProgressReport& report_;
+    SessionMemory& memory_;
     const std::atomic<bool>& stop_;
     std::unique_ptr<ReplicationStream> stream_;
     Pipeline::WhileBlocked while_blocked_;
     Clock::time_point next_status_;
-    Clock::time_point blocked_until_;   // while draining: when to give up
     bool draining_ = false;
-    bool asked_for_reply_ = false;
+    Clock::time_point finish_until_;  // while draining: when to give the open transaction up
+    Clock::time_point drain_until_;   // and when to give up
+    std::optional<Clock::time_point> asked_at_;  // a reply was asked for and nothing heard since
     Lsn received_;
     Lsn confirmed_;  // last told to the server
 };

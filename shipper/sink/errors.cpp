@@ -69,9 +69,10 @@ Error not_there(const std::string& why, const std::string& topic, const SinkOpti
             "None needed: it is created again, and what it had not acknowledged is sent again; records "
             "that it held are gone with it");
     }
-    return Error(ErrorCode::kafka_topic_missing, "Topic " + quoted(topic) + " does not exist",
-                 why + "; sink.create_topics is off",
-                 "Create it: " + create_topic_command(options, topic) + ", or set create_topics = true");
+    return Error(
+        ErrorCode::kafka_topic_missing, "Topic " + quoted(topic) + " does not exist",
+        why + "; sink.create_topics is off (Kafka also hides a topic that the user may not describe)",
+        "Create it: " + create_topic_command(options, topic) + ", or set create_topics = true");
 }
 
 Error refused_name(const std::string& why, const std::string& topic) {

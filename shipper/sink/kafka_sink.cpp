@@ -185,10 +185,11 @@ KafkaSink::~KafkaSink() {
     close(wake_fd_);
 }
 
-void KafkaSink::connect() {
+void KafkaSink::connect(const std::atomic<bool>* stop) {
     // Short requests at first, so that a refused login shows at once; longer ones then, for a broker far
     // away.
     std::chrono::milliseconds slice(250);
+    constexpr std::chrono::milliseconds kLongestSlice(2000);
     const auto deadline = std::chrono::steady_clock::now() + options_.request_timeout;
     rd_kafka_resp_err_t code;
     do {
@@ -199,12 +200,15 @@ void KafkaSink::connect() {
             brokers_up_ = true;
             return;
         }
-        slice = std::min(slice * 2, options_.request_timeout);
+        slice = std::min(slice * 2, kLongestSlice);
         drain(0);
         if (failure_) throw Error(*failure_);
         const auto seen = static_cast<rd_kafka_resp_err_t>(connection_error_);
         const Error error = connection_error(seen, last_error_, options_);
         if (error.retry() == Retry::never) throw error;
+        if (stop != nullptr && stop->load())
+            throw Error(ErrorCode::source_stopped, "Stopped while waiting for Kafka at " + options_.brokers,
+                        last_error_, "");
     } while (std::chrono::steady_clock::now() < deadline);
     throw connection_error(
         connection_error_ == 0 ? code : static_cast<rd_kafka_resp_err_t>(connection_error_), last_error_,

@@ -12,6 +12,7 @@
 // Thread contract: one thread. Errors: Error.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -58,9 +59,9 @@ class KafkaSink {
     KafkaSink(const KafkaSink&) = delete;
     KafkaSink& operator=(const KafkaSink&) = delete;
 
-    // Waits for a broker to answer, at most SinkOptions::request_timeout. A login or TLS handshake that is
-    // refused throws at once.
-    void connect();
+    // Waits for a broker to answer, at most SinkOptions::request_timeout; a refused login throws at once,
+    // and so does, within two seconds, `stop` (source_stopped).
+    void connect(const std::atomic<bool>* stop = nullptr);
 
     // Copies key, value and header. A key or header whose data() is null is absent; an empty one is there and
     // empty. partition = partition_hash % number of partitions. queue_full: call poll() and try again.

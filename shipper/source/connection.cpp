@@ -53,16 +53,25 @@ std::string mask_quoted(std::string_view text, const std::string& dsn) {
     return masked;
 }
 
-std::string trimmed(std::string_view text) {
-    const size_t last = text.find_last_not_of(" \t\r\n");
-    return std::string(text.substr(0, last == std::string_view::npos ? 0 : last + 1));
+// libpq's messages run over several lines with tabs; ours take one.
+std::string one_line(std::string_view text) {
+    std::string line;
+    for (char c : text) {
+        const bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+        if (!blank)
+            line += c;
+        else if (!line.empty() && line.back() != ' ')
+            line += ' ';
+    }
+    if (line.ends_with(' ')) line.pop_back();
+    return line;
 }
 
 OptionsPtr parse_dsn(const std::string& dsn) {
     char* reason = nullptr;
     OptionsPtr options{PQconninfoParse(dsn.c_str(), &reason)};
     if (options) return options;
-    const std::string why = reason == nullptr ? "out of memory" : trimmed(mask_quoted(reason, dsn));
+    const std::string why = reason == nullptr ? "out of memory" : one_line(mask_quoted(reason, dsn));
     PQfreemem(reason);
     throw Error(
         ErrorCode::source_dsn, "The DSN of the source cannot be read", why,
@@ -194,7 +203,7 @@ void Connection::start(const ConnectionSettings& settings) {
     const bool about_address = text.find("connection to server") != std::string_view::npos ||
                                text.find("could not") != std::string_view::npos;
     if (about_address) throw_connect_error();
-    throw Error(ErrorCode::source_dsn, "The DSN of the source is not usable", trimmed(text),
+    throw Error(ErrorCode::source_dsn, "The DSN of the source is not usable", one_line(text),
                 "Correct that setting in the DSN, the PG* variables or the service file");
 }
 
@@ -230,7 +239,7 @@ void Connection::throw_connect_error() {
 
 void Connection::throw_connection_lost() {
     // Taken first: reading on may put another text in its place.
-    const std::string libpq_words = trimmed(PQerrorMessage(raw()));
+    const std::string libpq_words = one_line(PQerrorMessage(raw()));
     char* message = nullptr;
     while (PQgetCopyData(raw(), &message, 1) > 0) PQfreemem(message);
     // After a broken connection PQisBusy is false, so this does not wait.
@@ -252,7 +261,7 @@ ServerError Connection::error_of(const pg_result* result) const {
     ServerError error{field(PG_DIAG_SEVERITY_NONLOCALIZED), field(PG_DIAG_SQLSTATE),
                       field(PG_DIAG_MESSAGE_PRIMARY),       field(PG_DIAG_MESSAGE_DETAIL),
                       field(PG_DIAG_MESSAGE_HINT),          field(PG_DIAG_CONTEXT)};
-    if (error.message.empty()) error.message = trimmed(PQresultErrorMessage(result));
+    if (error.message.empty()) error.message = one_line(PQresultErrorMessage(result));
     return error;
 }
 
@@ -260,7 +269,7 @@ void Connection::cancel() {
     const std::unique_ptr<PGcancel, void (*)(PGcancel*)> handle{PQgetCancel(raw()), PQfreeCancel};
     std::array<char, 256> reason{};
     if (handle && PQcancel(handle.get(), reason.data(), static_cast<int>(reason.size())) == 0)
-        spdlog::warn("cannot cancel the running command: {}", trimmed(reason.data()));
+        spdlog::warn("cannot cancel the running command: {}", one_line(reason.data()));
 }
 
 ResultPtr Connection::execute(const std::string& text, milliseconds timeout) {

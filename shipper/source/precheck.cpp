@@ -110,7 +110,6 @@ class Precheck {
         }
         const auto slot = find_slot(connection_, options_.slot);
         if (!slot) return slot_to_create();
-        slot_exists_ = true;
         const auto problem = slot_problem(*slot, connection_.scene(), connection_.application_name(),
                                           find_holder(connection_, *slot), options_.holder_before);
         if (problem) return fail("slot", *problem);
@@ -221,7 +220,6 @@ class Precheck {
     const int major_;
     std::vector<Finding> findings_;
     bool in_recovery_ = false;
-    bool slot_exists_ = false;
     bool no_slot_left_ = false;
     bool unlisted_ = false;
 };

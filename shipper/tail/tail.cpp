@@ -1,5 +1,6 @@
 #include "tail/tail.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,6 +56,11 @@ class Tail {
         now_ms_ = now_unix_ms();
         walker_.visit(kFromStart, unix_micros(walker_.transaction().commit_time()) / 1000, *this);
         flush();
+    }
+    // A pipe that nobody reads any more is not to be learnt from the next change, which may never come.
+    void look_for_reader() {
+        pollfd output{STDOUT_FILENO, 0, 0};
+        if (poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLHUP)) != 0) closed_ = true;
     }
     bool done() const { return closed_ || (limit_ != 0 && printed_ >= limit_); }
 
@@ -134,6 +140,7 @@ int run_tail(const TailOptions& options) {
             const StreamEvent event = stream.next(kStatusInterval);
             if (event.kind == StreamEvent::Kind::end) break;
             if (event.kind == StreamEvent::Kind::frame) tail.frame(event.payload);
+            if (event.kind == StreamEvent::Kind::none) tail.look_for_reader();
             if (received < event.wal_end) received = event.wal_end;
             if (event.reply_requested || std::chrono::steady_clock::now() >= next_status) {
                 stream.send_status(received, received);

@@ -29,6 +29,8 @@ STAGES = ("drain", "kafka", "latency", "debezium")
 # Of a server that does its own things as rarely as it may; the rest is the default.
 SERVER_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "20GB", "checkpoint_timeout": "1h", "autovacuum": "off"}
 
+_BUSY = 0.5  # load average per core from which a run is not worth keeping
+
 _started = time.monotonic()
 
 
@@ -99,6 +101,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "environment": environment(), "scale": arguments.scale, "repetitions": arguments.repetitions,
         "command": " ".join(["tests/bench/run.py", *sys.argv[1:]]),
         "server_settings": SERVER_SETTINGS | {"fsync": "off"}}
+    if os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1):
+        say(f"warning: the machine is busy (load average {os.getloadavg()[0]:.1f}); rates and latencies will be worse "
+            "than they are")
     loads = [WORKLOADS[name] for name in arguments.workloads]
     plugins = [drain.PLUGINS[name] for name in arguments.plugins]
     receiver = build_receiver()

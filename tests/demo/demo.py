@@ -21,6 +21,7 @@ from harness.kafka import Record  # noqa: E402
 
 DATABASE = "shop"
 LARGEST_MESSAGE = 4_000_000  # bytes; Kafka's default of 1 MB is too little for a value of 1 MB and its surroundings
+Message = tuple[Record, Any]  # the record and its value, parsed
 OPERATIONS = {"INSERT": "n_tup_ins", "UPDATE": "n_tup_upd", "DELETE": "n_tup_del"}
 
 TASK = """\
@@ -31,11 +32,11 @@ dsn = "host=127.0.0.1 port={postgres_port} dbname=shop user=walferry"
 
 [sink]
 brokers = "{brokers}"
-format  = "canal-json"                          # topics: {{schema}}.{{table}}
+format  = "canal-json"                          # topics are named {{schema}}.{{table}}
 
 [sink.kafka]                                    # any librdkafka property
 "compression.type"  = "lz4"
-"message.max.bytes" = "{largest_message}"              # the demo sends a value of 1 MB
+"message.max.bytes" = "{largest_message}"                 # the demo sends a value of 1 MB
 """
 
 TABLES = """
@@ -48,6 +49,7 @@ create table orders (
     tags     text[],
     note     text
 );
+alter table orders replica identity full;  -- so that updates and deletes carry the whole row as it was before
 create table carts (id int primary key, customer text, items jsonb);
 """
 
@@ -88,7 +90,7 @@ class Screen:
         print(self.style("2", f"{time.monotonic() - self._start:6.1f} s  ") + text, flush=True)
 
     def code(self, text: str) -> None:
-        print("".join(f"    {line}\n" for line in text.rstrip().splitlines()), end="", flush=True)
+        print("\n".join(f"    {line}".rstrip() for line in text.rstrip().splitlines()), flush=True)
 
 
 def number(value: int) -> str:
@@ -159,20 +161,19 @@ def committed(server: Postgres) -> Counter[tuple[str, str]]:
     return counts
 
 
-def arrived(records: list[Record]) -> Counter[tuple[str, str]]:
-    """Messages by table and type."""
+def arrived(messages: list[Message]) -> Counter[tuple[str, str]]:
+    """Rows by table and type; a TRUNCATE counts as one."""
     counts: Counter[tuple[str, str]] = Counter()
-    for record in records:
-        message = record.json
+    for _, message in messages:
         counts[message["table"], message["type"]] += len(message["data"] or [None])
     return counts
 
 
-def show_samples(records: list[Record], screen: Screen) -> None:
+def show_samples(messages: list[Message], screen: Screen) -> None:
     wanted = {("orders", "INSERT"), ("orders", "UPDATE"), ("orders", "DELETE"), ("carts", "TRUNCATE"),
               ("pgbench_history", "INSERT")}
-    for record in records:
-        message = record.json
+    first = True
+    for record, message in messages:
         which = (message["table"], message["type"])
         if which in wanted:
             wanted.remove(which)
@@ -180,14 +181,17 @@ def show_samples(records: list[Record], screen: Screen) -> None:
             headers = ", ".join(f"{name}={value.decode(errors='replace')}" for name, value in record.headers)
             print(screen.style("36", f"    {record.topic}[{record.partition}]@{record.offset}") +
                   f"  key {key}" + (f"  headers {headers}" if headers else ""))
-            screen.code(json.dumps(shortened(message), ensure_ascii=False))
+            shown = shortened(message)
+            if not first:
+                shown.update({types: "…" for types in ("sqlType", "mysqlType") if message[types]})
+            first = False
+            screen.code(json.dumps(shown, ensure_ascii=False))
 
 
-def check_large_value(server: Postgres, records: list[Record]) -> bool:
+def check_large_value(server: Postgres, messages: list[Message]) -> bool:
     """Whether the value of 1 MB came through byte for byte."""
     wanted = server.query("select md5(note) from orders where customer = 'Tolstoy'", dbname=DATABASE)[0][0]
-    for record in records:
-        message = record.json
+    for _, message in messages:
         if message["table"] == "orders" and message["type"] == "INSERT":
             row = message["data"][0]
             if row["customer"] == "Tolstoy":
@@ -234,14 +238,14 @@ def demo(run: Run, screen: Screen) -> bool:
         raise RuntimeError(f"{error}; walferry says:\n{walferry.log()[-4000:]}") from None
     screen.step("walferry has confirmed everything: Kafka has it")
 
-    records = [record for topic in broker.topics() for record in broker.consume(topic)]
-    size = sum(len(record.value or b"") for record in records)
-    screen.step(f"{number(len(records))} messages read back, {size / 1e6:.1f} MB")
+    messages = [(record, record.json) for topic in broker.topics() for record in broker.consume(topic)]
+    size = sum(len(record.value or b"") for record, _ in messages)
+    screen.step(f"{number(len(messages))} messages read back, {size / 1e6:.1f} MB")
     screen.title("Some of the messages")
-    show_samples(records, screen)
+    show_samples(messages, screen)
     screen.title("Committed in PostgreSQL, read from Kafka")
-    equal = show_counts(committed(server), arrived(records), screen)
-    whole = check_large_value(server, records)
+    equal = show_counts(committed(server), arrived(messages), screen)
+    whole = check_large_value(server, messages)
     print(f"    the value of 1 MB: {'the same on both sides' if whole else 'MISSING OR DIFFERENT'}", flush=True)
     if screen.interactive:
         play(server, broker, walferry, screen)

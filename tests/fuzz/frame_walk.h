@@ -11,8 +11,8 @@ namespace walferry::wire::test {
 
 struct Walk {
     FrameError error = FrameError::none;  // of the frame
-    size_t rows = 0;                      // rows and messages that were read
-    size_t faults = 0;                    // relations, rows and messages that were refused
+    size_t rows = 0;                      // records that were read
+    size_t faults = 0;                    // relations and records that were refused
     uint64_t digest = 0;
 
     void touch(const void* bytes, size_t size) {
@@ -88,13 +88,18 @@ inline Walk walk_frame(const uint8_t* frame, size_t size) {
 
     std::vector<ValueView> before, after;
     for (size_t i = 0; i < reader.record_count(); i++) {
-        const Record& record = reader.record(i);
+        const RecordView record = reader.record(i);
+        walk.digest += record.length();
         MessageView message;
         if (record.operation() == Operation::Message) {
             if (!walk.check(read_message(reader, record, &message))) continue;
             walk.touch(message.prefix, message.prefix_size);
             walk.touch(message.content, message.content_size);
             walk.rows++;
+            continue;
+        }
+        if (record.operation() == Operation::Truncate) {
+            if (walk.check(check_truncate(reader, record))) walk.rows++;
             continue;
         }
         const std::vector<ColumnLayout>* columns = &unknown;

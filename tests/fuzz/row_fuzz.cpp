@@ -89,15 +89,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::vector<wire::ValueView> before(wire::kMaxColumns), after(wire::kMaxColumns);
     Output out;
     for (size_t i = 0; i < frame.record_count(); i++) {
-        const wire::Record& record = frame.record(i);
+        const wire::RecordView record = frame.record(i);
         auto* entry = registry.find(record.relation());
         if (!entry) continue;
-        if (record.operation() != wire::Operation::Truncate &&
-            !wire::read_row(frame, record, entry->schema.layout.data(), entry->schema.layout.size(),
-                            before.data(), after.data())
-                 .ok()) {
-            continue;
-        }
+        const wire::FrameStatus status =
+            record.operation() == wire::Operation::Truncate
+                ? wire::check_truncate(frame, record)
+                : wire::read_row(frame, record, entry->schema.layout.data(), entry->schema.layout.size(),
+                                 before.data(), after.data());
+        if (!status.ok()) continue;
         const wire::Transaction& transaction = frame.transaction();
         check_row(canal, entry->prepared,
                   Row{.relation = entry->schema,

@@ -69,7 +69,7 @@ std::map<std::string, Seed> make_seeds() {
     FrameBuilder truncate;
     truncate.add(relation(1, "t", columns));
     truncate.add(Operation::Truncate, 1, kCascade | kRestartIdentity, "");
-    add("truncate", truncate.build(), 0);
+    add("truncate", truncate.build(), 1);
 
     // Verifies, but its rows and its relation do not make sense.
     columns[1].key_position = 1;
@@ -78,6 +78,14 @@ std::map<std::string, Seed> make_seeds() {
     hostile.add(Operation::Insert, 1, kAfter, little_endian(42, 4) + "\xff\xff\xff\xff\x0f");
     hostile.add(Operation::Insert, 9, kBefore, "");
     add("senseless", hostile.build(), 0);
+
+    // Verifies, but its rows begin in a wrong order, and beyond the values.
+    FrameBuilder places;
+    places.add(relation(1, "t", example_columns()));
+    for (int i = 0; i < 4; i++) places.add(Operation::Insert, 1, kAfter, example_row());
+    places.records()[1] = Record(24, 1, 1, Operation::Insert, kAfter);
+    places.records()[3] = Record(UINT32_MAX, 1, 3, Operation::Insert, kAfter);
+    add("wrong_places", places.build(), 0);
 
     Seed flipped = {example_frame().bytes(), FrameError::bad_checksum, 0};
     flipped.bytes.back() ^= 1;

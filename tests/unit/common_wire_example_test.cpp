@@ -63,10 +63,10 @@ TEST(WorkedExample, ReadsAsThePageSays) {
 TEST(WorkedExample, CostsWhatThePageSaysOnceTheSchemaIsKnown) {
     FrameBuilder one;
     one.add(Operation::Insert, 1, kAfter, example_row());
-    EXPECT_EQ(one.build().size(), 119u);
+    EXPECT_EQ(one.build().size(), 115u);
     FrameBuilder ten;
     for (int i = 0; i < 10; i++) ten.add(Operation::Insert, 1, kAfter, example_row());
-    EXPECT_EQ(ten.build().size(), 119u + 9 * 24);
+    EXPECT_EQ(ten.build().size(), 115u + 9 * 20);
 }
 
 }  // namespace

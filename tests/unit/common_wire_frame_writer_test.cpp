@@ -194,9 +194,11 @@ TEST(FrameWriter, KeepsRecordsRetiredIdsAndValues) {
     ASSERT_EQ(batch->records()->size(), 1000u);
     EXPECT_EQ(place(frame, batch->records()->data()) % 4, 0u);
     EXPECT_EQ(batch->values()->size(), builder.values().size());
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
     uint32_t offset = 0;
     for (uint32_t i = 0; i < 1000; i++) {
-        const Record& r = *batch->records()->Get(i);
+        const RecordView r = reader.record(i);
         EXPECT_EQ(r.offset(), offset);
         EXPECT_EQ(r.length(), 5 + i % 9);
         EXPECT_EQ(r.ordinal(), i);

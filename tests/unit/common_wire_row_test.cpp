@@ -233,29 +233,91 @@ TEST(ReadRow, RefusesHostileLengths) {
     EXPECT_EQ(Row(text, Operation::Insert, kAfter, "\x80").status.error, FrameError::value_truncated);
 }
 
+// A frame of 16 bytes of values and a record of each offset.
+Frame frame_of_offsets(Operation operation, const std::vector<uint32_t>& offsets) {
+    FrameBuilder builder;
+    builder.values() = std::string(16, 'x');
+    for (uint32_t offset : offsets) {
+        uint16_t ordinal = uint16_t(builder.records().size());
+        builder.records().emplace_back(offset, 1, ordinal, operation,
+                                       operation == Operation::Insert ? kAfter : 0);
+    }
+    return builder.build();
+}
+
+TEST(ReadRow, ReadsARowToTheStartOfTheNext) {
+    Frame frame = frame_of_offsets(Operation::Insert, {0, 8});
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    EXPECT_EQ(reader.record(0).end(), 8u);
+    EXPECT_EQ(reader.record(0).length(), 8u);
+    EXPECT_EQ(reader.record(1).offset(), 8u);
+    EXPECT_EQ(reader.record(1).end(), 16u);
+    EXPECT_EQ(reader.record(1).length(), 8u);
+}
+
 TEST(ReadRow, RefusesPlacesOutsideTheValues) {
+    constexpr FrameError kFine = FrameError::none, kOutside = FrameError::row_out_of_range;
+    constexpr FrameError kShort = FrameError::value_truncated, kLong = FrameError::row_too_long;
     struct Case {
-        uint32_t offset, length;
-        FrameError error;
+        std::vector<uint32_t> offsets;
+        std::vector<FrameError> errors;
     };
-    for (Case c :
-         {Case{0, 8, FrameError::none}, Case{8, 8, FrameError::none},
-          Case{9, 8, FrameError::row_out_of_range}, Case{16, 1, FrameError::row_out_of_range},
-          Case{17, 0, FrameError::row_out_of_range}, Case{UINT32_MAX, 8, FrameError::row_out_of_range},
-          Case{8, UINT32_MAX, FrameError::row_out_of_range},
-          Case{UINT32_MAX, UINT32_MAX, FrameError::row_out_of_range},
-          Case{0xfffffff8, 16, FrameError::row_out_of_range}, Case{16, 0, FrameError::value_truncated},
-          Case{0, 16, FrameError::row_too_long}}) {
-        FrameBuilder builder;
-        builder.add(Operation::Insert, 1, kAfter, std::string(16, 'x'));
-        builder.records()[0] = Record(c.offset, c.length, 1, 0, Operation::Insert, kAfter);
-        Frame frame = builder.build();
+    for (const Case& c : {
+             Case{{0, 8}, {kFine, kFine}},
+             Case{{8}, {kFine}},
+             Case{{0}, {kLong}},
+             Case{{16}, {kShort}},
+             Case{{17}, {kOutside}},
+             Case{{UINT32_MAX}, {kOutside}},
+             Case{{0, 8, 16}, {kFine, kFine, kShort}},
+             Case{{0, 8, 8}, {kFine, kShort, kFine}},
+             Case{{0, 9}, {kLong, kShort}},
+             Case{{8, 0}, {kOutside, kLong}},  // decreasing
+             Case{{8, 7, 8}, {kOutside, kShort, kFine}},
+             Case{{0, 8, 0}, {kFine, kOutside, kLong}},
+             Case{{0, 17}, {kOutside, kOutside}},  // beyond the values
+             Case{{17, 17}, {kOutside, kOutside}},
+             Case{{8, 17, 8}, {kOutside, kOutside, kFine}},
+             Case{{8, UINT32_MAX}, {kOutside, kOutside}},
+             Case{{UINT32_MAX, 8}, {kOutside, kFine}},
+             Case{{UINT32_MAX, 7}, {kOutside, kLong}},  // end less offset is 8 in 32 bits
+             Case{{0xfffffff8, 0}, {kOutside, kLong}},
+             Case{{UINT32_MAX, UINT32_MAX}, {kOutside, kOutside}},
+             Case{{0x80000000, 0x80000008}, {kOutside, kOutside}},
+         }) {
+        Frame frame = frame_of_offsets(Operation::Insert, c.offsets);
         FrameReader reader;
         ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
         ColumnLayout number = {ValueClass::Int8, false};
+        for (size_t i = 0; i < c.offsets.size(); i++) {
+            ValueView before, after;
+            FrameStatus status = read_row(reader, reader.record(i), &number, 1, &before, &after);
+            EXPECT_EQ(status.error, c.errors[i]) << testing::PrintToString(c.offsets) << " " << i;
+        }
+    }
+}
+
+TEST(ReadRow, NeverLetsALengthUnderflow) {
+    Frame frame = frame_of_offsets(Operation::Insert, {8, 7, UINT32_MAX});
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    EXPECT_EQ(reader.record(0).length(), 0u);
+    EXPECT_EQ(reader.record(2).length(), 0u);
+}
+
+TEST(ReadRow, RefusesARowInAFrameWithoutValues) {
+    for (uint32_t offset : {0u, 1u, UINT32_MAX}) {
+        FrameBuilder builder;
+        builder.records().emplace_back(offset, 1, 0, Operation::Insert, kAfter);
+        Frame frame = builder.build();
+        FrameReader reader;
+        ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+        EXPECT_EQ(reader.record(0).length(), 0u);
+        ColumnLayout number = {ValueClass::Int8, false};
         ValueView before, after;
-        EXPECT_EQ(read_row(reader, reader.record(0), &number, 1, &before, &after).error, c.error)
-            << c.offset << " " << c.length;
+        EXPECT_EQ(read_row(reader, reader.record(0), &number, 1, &before, &after).error,
+                  offset ? FrameError::row_out_of_range : FrameError::value_truncated);
     }
 }
 
@@ -317,14 +379,44 @@ TEST(ReadMessage, RefusesWhatIsNotAMessage) {
 }
 
 TEST(ReadMessage, RefusesPlacesOutsideTheValues) {
+    Frame frame = frame_of_offsets(Operation::Message, {8, 7, 17});
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    for (size_t i = 0; i < 3; i++) {
+        MessageView view;
+        EXPECT_EQ(read_message(reader, reader.record(i), &view).error, FrameError::row_out_of_range) << i;
+    }
+}
+
+TEST(CheckTruncate, AcceptsAnEmptyRowOnly) {
+    Frame frame = frame_of_offsets(Operation::Truncate, {0, 0, 8, 7, 16, 16, 17});
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    FrameError errors[] = {FrameError::none,
+                           FrameError::row_too_long,
+                           FrameError::row_out_of_range,
+                           FrameError::row_too_long,
+                           FrameError::none,
+                           FrameError::row_out_of_range,
+                           FrameError::row_out_of_range};
+    for (size_t i = 0; i < 7; i++) EXPECT_EQ(check_truncate(reader, reader.record(i)).error, errors[i]) << i;
+}
+
+TEST(CheckTruncate, AcceptsAFrameWithoutValues) {
     FrameBuilder builder;
-    builder.add(Operation::Message, kNoRelation, 0, sized("p"));
-    builder.records()[0] = Record(3, 1, kNoRelation, 0, Operation::Message, 0);
+    builder.add(Operation::Truncate, 1, kCascade, "").add(Operation::Truncate, 2, kCascade, "");
     Frame frame = builder.build();
     FrameReader reader;
     ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
-    MessageView view;
-    EXPECT_EQ(read_message(reader, reader.record(0), &view).error, FrameError::row_out_of_range);
+    EXPECT_TRUE(check_truncate(reader, reader.record(0)).ok());
+    EXPECT_TRUE(check_truncate(reader, reader.record(1)).ok());
+}
+
+TEST(CheckTruncate, RefusesOtherOperations) {
+    Frame frame = frame_of_offsets(Operation::Insert, {16});
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    EXPECT_EQ(check_truncate(reader, reader.record(0)).error, FrameError::bad_record);
 }
 
 }  // namespace

@@ -130,8 +130,7 @@ class FrameBuilder {
     }
     FrameBuilder& add(Operation operation, uint32_t relation_id, uint8_t images, const std::string& row) {
         uint16_t ordinal = uint16_t(records_.size());
-        records_.emplace_back(uint32_t(values_.size()), uint32_t(row.size()), relation_id, ordinal, operation,
-                              images);
+        records_.emplace_back(uint32_t(values_.size()), relation_id, ordinal, operation, images);
         values_ += row;
         return *this;
     }

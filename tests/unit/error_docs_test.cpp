@@ -45,7 +45,7 @@ TEST(ErrorDocs, EveryCodeHasAParagraph) {
             ADD_FAILURE() << "docs/errors.md lacks: ## " << heading;
             continue;
         }
-        EXPECT_GT(found->second.size(), 80U) << "hardly a paragraph: " << heading;
+        EXPECT_GT(found->second.size(), 40U) << "hardly a paragraph: " << heading;
     }
 }
 

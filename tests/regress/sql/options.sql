@@ -66,9 +66,15 @@ INSERT INTO t VALUES (1);
 
 -- The binary output needs the binary function; the session is sound after this ERROR of a started plugin.
 SELECT count(*) FROM pg_logical_slot_peek_changes('regression', NULL, NULL);
+SELECT count(DISTINCT repeat(i::text, 100)) FROM generate_series(1, 20000) i;
 ALTER TABLE t ADD COLUMN v int;
-CREATE TABLE u (id int);
+ALTER SCHEMA helper RENAME TO helper_renamed;
+ALTER SCHEMA helper_renamed RENAME TO helper;
+CREATE TYPE mood AS ENUM ('a');
+ALTER TYPE mood ADD VALUE 'b';
+CREATE TABLE u (m mood);
 DROP TABLE u;
+DROP TYPE mood;
 
 -- All of them at once, as they should be, and none.
 :peek 'options', '{"version": 1, "tables": ["public.*"], "operations": ["insert", "update", "delete", "truncate"],

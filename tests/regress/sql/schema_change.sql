@@ -1,6 +1,8 @@
 -- Each row has the schema of its own moment, however much later it is decoded.
 SELECT 'made' FROM pg_create_logical_replication_slot('regression', 'walferry');
 
+SET intervalstyle = 'postgres';
+
 CREATE TABLE changing (id int PRIMARY KEY, a text);
 INSERT INTO changing VALUES (1, 'one');
 ALTER TABLE changing ADD COLUMN b int;

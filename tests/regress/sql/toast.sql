@@ -7,7 +7,7 @@ CREATE TABLE toasted (id int PRIMARY KEY, n int, a text, b text, c bytea, d json
 ALTER TABLE toasted ALTER a SET STORAGE EXTERNAL, ALTER c SET STORAGE EXTERNAL;
 
 INSERT INTO toasted VALUES (1, 1, noise(5000), noise(9000), noise(8000)::bytea, jsonb_build_object('k', noise(9000)),
-    translate(noise(14000), 'abcdef', '123456')::numeric, ARRAY[noise(6000), NULL, noise(100)]),
+    translate(noise(60000), 'abcdef', '123456')::numeric, ARRAY[noise(6000), NULL, noise(100)]),
     (2, 1, repeat('a', 100000), repeat('b', 1000000), '', '{}', 0, '{}'),
     (3, 1, NULL, NULL, NULL, NULL, NULL, NULL);
 SELECT * FROM helper.differences('toasted');

@@ -1,0 +1,155 @@
+"""PostgreSQL fails in mid-stream: nothing is lost, and a connection made anew within the process repeats nothing."""
+
+import psycopg2
+import pytest
+
+from harness.run import wait_until
+from harness.stream import CounterLoad, assert_ordered, log_lines, without_repeats
+
+
+def start(task, **changes):
+    walferry = task(**{"retry": {"max_delay": "500ms"}, **changes}).start()
+    walferry.wait_for_log('"streaming"')
+    return walferry
+
+
+def walsender(server, slot_name):
+    rows = server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot_name,))
+    return rows[0][0] if rows else None
+
+
+def new_walsender(server, slot_name, old):
+    """Waits for the shipper to be back; the new process's id."""
+    wait_until(lambda: walsender(server, slot_name) not in (None, old), "the shipper to come back", 30)
+    return walsender(server, slot_name)
+
+
+def ids(records):
+    return [int(record.json["data"][0]["id"]) for record in records]
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+def test_a_server_stopped_under_load_and_started_again(mode, server, broker, database, slot_name, topic_prefix, task):
+    walferry = start(task)
+    topic = topic_prefix + "public.counters"
+    with CounterLoad(server, database) as load:
+        load.go_on(200)
+        server.restart(mode)  # immediate: crash recovery at the start
+        load.go_on(200)
+    server.wait_confirmed(slot_name)
+    # The positions that this process has produced are known to it, whatever the server has forgotten.
+    assert load.check(broker, topic) == 0 and walferry.stop() == 0
+    codes = {line["fields"].get("code") for line in log_lines(walferry.log()) if line["level"] == "warning"}
+    assert codes <= {"WF2003", "WF2012"} and codes
+
+
+def test_a_server_killed_with_all_its_processes(server, broker, database, slot_name, topic_prefix, task):
+    walferry = start(task)
+    topic = topic_prefix + "public.counters"
+    with CounterLoad(server, database) as load:
+        load.go_on(200)
+        server.kill9()
+        server.start()
+        load.go_on(100)
+    server.wait_confirmed(slot_name)
+    assert load.check(broker, topic) == 0 and walferry.stop() == 0
+
+
+def test_the_walsender_ended_again_and_again_within_one_transaction(server, broker, database, slot_name, topic_prefix,
+                                                                    task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry = start(task, sink={"queue_bytes": "1MB", "kafka": {"linger.ms": 20}},
+                     source={"status_interval_ms": 50})
+    topic = topic_prefix + "public.t"
+    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 100000) n", database)
+    pid = walsender(server, slot_name)
+    ended_within = 0
+    for step in range(1, 6):
+        broker.wait_records(topic, step * 10000)
+        ended_within += server.confirmed_lsn(slot_name) < server.current_lsn()
+        server.query("select pg_terminate_backend(%s)", (pid,))
+        pid = new_walsender(server, slot_name, pid)
+    server.wait_confirmed(slot_name)
+    records = broker.consume(topic)
+    assert_ordered(records)
+    assert ids(records) == list(range(1, 100001))
+    assert ended_within == 5, "the transaction was over too soon for this test"
+    assert walferry.stop() == 0
+
+
+def test_idle_connections_lost_now_and_then_never_use_up_the_window(server, database, slot_name, task):
+    """The window is for a series of failures: between two of them the connection was good."""
+    walferry = start(task, retry={"connection_window": "1s", "initial_delay": "10ms", "max_delay": "100ms"})
+    pid = walsender(server, slot_name)
+    for _ in range(4):
+        now = server.query("select clock_timestamp()")[0][0]
+        wait_until(lambda: server.query("select clock_timestamp() > %s + interval '0.6 s'", (now,))[0][0],
+                   "the connection to have lasted", 10)
+        server.query("select pg_terminate_backend(%s)", (pid,))
+        pid = new_walsender(server, slot_name, pid)
+    assert walferry.running() and walferry.stop() == 0
+
+
+def test_a_slot_dropped_behind_the_back_is_not_made_again_in_silence(server, database, slot_name, task):
+    server.psql("create table t (id int primary key)", database)
+    walferry = start(task)
+    server.drop_slot(slot_name)
+    assert walferry.wait() == 3
+    last = log_lines(walferry.log())[-1]
+    assert last["fields"]["code"] == "WF2023" and "loaded again" in last["fields"]["remedy"]
+    assert server.confirmed_lsn(slot_name) is None
+
+
+def test_a_slot_advanced_behind_the_back_is_told(server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key)", database)
+    walferry = start(task)
+    server.psql("insert into t values (1)", database)
+    server.wait_confirmed(slot_name)
+    pid = walsender(server, slot_name)
+    with server.connect("postgres") as connection, connection.cursor() as cursor:
+        # As soon as the slot is free, before the shipper is back.
+        server.query("alter role postgres connection limit -1")
+        cursor.execute("select pg_terminate_backend(%s)", (pid,))
+        server.psql("insert into t values (2)", database)
+        wait_until(lambda: _advance(cursor, slot_name), "the slot to be free", 20)
+    assert walferry.wait() == 3
+    assert log_lines(walferry.log())[-1]["fields"]["code"] == "WF2033"
+
+
+def _advance(cursor, slot_name):
+    try:
+        cursor.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot_name,))
+        return True
+    except psycopg2.errors.ObjectInUse:
+        cursor.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s",
+                       (slot_name,))
+        return False
+
+
+def test_the_shipper_killed_again_and_again(server, broker, database, slot_name, topic_prefix, task):
+    walferry = start(task)
+    topic = topic_prefix + "public.counters"
+    with CounterLoad(server, database) as load:
+        for _ in range(4):
+            load.go_on(100)
+            walferry.kill()
+            walferry.start()
+            walferry.wait_for_log('"streaming"', timeout=60)
+    server.wait_confirmed(slot_name)
+    repeats = load.check(broker, topic)
+    print(f"{load.committed} transactions, {repeats} repeats after four kills")
+    assert walferry.stop() == 0
+
+
+def test_the_shipper_killed_within_a_large_transaction(server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry = start(task, sink={"queue_bytes": "1MB", "kafka": {"linger.ms": 20}})
+    topic = topic_prefix + "public.t"
+    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 50000) n", database)
+    broker.wait_records(topic, 5000)
+    walferry.kill()
+    walferry.start()
+    server.wait_confirmed(slot_name)
+    records, repeats = without_repeats(broker.consume(topic))
+    assert ids(records) == list(range(1, 50001)) and repeats >= 5000
+    assert walferry.stop() == 0
