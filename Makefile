@@ -44,8 +44,8 @@ plugin: | $(NEEDED) ## build the output plugin
 extension: | $(NEEDED) ## build the SQL extension
 	+@$(MAKE) -C sql $(PGXS)
 
-shipper: build/shipper/build.ninja ## build the shipper and the unit tests
-	@ninja -j$(JOBS) -C build/shipper --quiet
+shipper: build/shipper/build.ninja ## build the shipper, the command walferry
+	@ninja -j$(JOBS) -C build/shipper --quiet walferry
 
 # Made once: from then on ninja itself runs CMake again when a CMakeLists.txt or the set of files has changed.
 build/shipper/build.ninja: | $(NEEDED)
@@ -64,7 +64,8 @@ demo: all ## show it at work: a throwaway PostgreSQL, a throwaway Kafka broker, 
 check: | $(NEEDED) ## prove it: all tests and lint, with a summary
 	+@tools/check
 
-check-unit: shipper ## unit tests (GoogleTest)
+check-unit: build/shipper/build.ninja ## unit tests (GoogleTest)
+	@ninja -j$(JOBS) -C build/shipper --quiet
 	@tools/run-unit-tests build/shipper
 
 check-regress: plugin extension ## the plugin and the extension in the server (pg_regress)

@@ -242,10 +242,13 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
 
     auto* key = static_cast<uint16*>(palloc0(sizeof(uint16) * Size(attributes + 1)));
     auto* identity = static_cast<uint16*>(palloc0(sizeof(uint16) * Size(attributes + 1)));
-    list_free(RelationGetIndexList(relation));  // fills in which index is the primary key and the identity
-    index_key_positions(relation->rd_replidindex, attributes, identity);
-    index_key_positions(OidIsValid(relation->rd_pkindex) ? relation->rd_pkindex : relation->rd_replidindex,
-                        attributes, key);
+    // Fills in which index is the primary key and the identity. Both are read before the next look-up, which
+    // may take in an invalidation that empties them again.
+    list_free(RelationGetIndexList(relation));
+    ::Oid identity_index = relation->rd_replidindex;
+    ::Oid key_index = OidIsValid(relation->rd_pkindex) ? relation->rd_pkindex : identity_index;
+    index_key_positions(identity_index, attributes, identity);
+    index_key_positions(key_index, attributes, key);
 
     MemoryContext context = context_of(entry);
     entry->steps =

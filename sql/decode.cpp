@@ -1,5 +1,6 @@
 // SQL functions that show what a frame holds, so that a person (and the regression tests) can read
-// pg_logical_slot_peek_binary_changes(). Input is any bytea: everything is checked by the frame reader before it is used.
+// pg_logical_slot_peek_binary_changes(). Input is any bytea: everything is checked by the frame reader before
+// it is used.
 #include "common/wire/frame_reader.h"
 
 #include "plugin/server.h"
@@ -76,11 +77,16 @@ const uint8_t* aligned_copy(bytea* frame, Size* size) {
 }
 
 char* text_from_utf8(const void* data, Size size) {
-    char* copy = pnstrdup(static_cast<const char*>(data), size);
+    // Not pnstrdup: it would end at a NUL among the bytes, which is for the server to refuse.
+    auto* copy = static_cast<char*>(palloc(size + 1));
+    memcpy(copy, data, size);
+    copy[size] = '\0';
     return GetDatabaseEncoding() == PG_SQL_ASCII ? copy : pg_any_to_server(copy, int(size), PG_UTF8);
 }
 
-char* text_of(const flatbuffers::String* text) { return text_from_utf8(text->c_str(), text->size()); }
+char* text_of(const flatbuffers::String* text) {
+    return text_from_utf8(text->c_str(), text->size());
+}
 
 // Runs the output function of a fixed-width type on its stored bytes.
 char* output_fixed(PGFunction function, const ValueView& value) {
@@ -115,41 +121,66 @@ bool numeric_is_whole(const ValueView& value) {
 
 char* value_text(ValueClass value_class, const ValueView& value) {
     switch (value_class) {
-        case ValueClass::Bool: return pstrdup(value.data[0] ? "t" : "f");
-        case ValueClass::Int2: return output_fixed(int2out, value);
-        case ValueClass::Int4: return output_fixed(int4out, value);
-        case ValueClass::Int8: return output_fixed(int8out, value);
-        case ValueClass::Float4: return output_fixed(float4out, value);
-        case ValueClass::Float8: return output_fixed(float8out, value);
-        case ValueClass::Oid: return output_fixed(oidout, value);
-        case ValueClass::Date: return output_fixed(date_out, value);
-        case ValueClass::Time: return output_fixed(time_out, value);
-        case ValueClass::TimeTz: return output_fixed(timetz_out, value);
-        case ValueClass::Timestamp: return output_fixed(timestamp_out, value);
-        case ValueClass::TimestampTz: return output_fixed(timestamptz_out, value);
-        case ValueClass::Interval: return output_fixed(interval_out, value);
-        case ValueClass::Uuid: return output_fixed(uuid_out, value);
-        case ValueClass::Char: return output_fixed(charout, value);
-        case ValueClass::PgLsn: return output_fixed(pg_lsn_out, value);
+        case ValueClass::Bool:
+            return pstrdup(value.data[0] ? "t" : "f");
+        case ValueClass::Int2:
+            return output_fixed(int2out, value);
+        case ValueClass::Int4:
+            return output_fixed(int4out, value);
+        case ValueClass::Int8:
+            return output_fixed(int8out, value);
+        case ValueClass::Float4:
+            return output_fixed(float4out, value);
+        case ValueClass::Float8:
+            return output_fixed(float8out, value);
+        case ValueClass::Oid:
+            return output_fixed(oidout, value);
+        case ValueClass::Date:
+            return output_fixed(date_out, value);
+        case ValueClass::Time:
+            return output_fixed(time_out, value);
+        case ValueClass::TimeTz:
+            return output_fixed(timetz_out, value);
+        case ValueClass::Timestamp:
+            return output_fixed(timestamp_out, value);
+        case ValueClass::TimestampTz:
+            return output_fixed(timestamptz_out, value);
+        case ValueClass::Interval:
+            return output_fixed(interval_out, value);
+        case ValueClass::Uuid:
+            return output_fixed(uuid_out, value);
+        case ValueClass::Char:
+            return output_fixed(charout, value);
+        case ValueClass::PgLsn:
+            return output_fixed(pg_lsn_out, value);
         case ValueClass::Numeric:
             if (!numeric_is_whole(value)) bad_frame({wire::FrameError::value_truncated, 0});
             return output_varlena(numeric_out, value);
-        case ValueClass::Bytea: return output_varlena(byteaout, value);
+        case ValueClass::Bytea:
+            return output_varlena(byteaout, value);
         case ValueClass::Output:
-        case ValueClass::String: return text_from_utf8(value.data, value.size);
+        case ValueClass::String:
+            return text_from_utf8(value.data, value.size);
     }
     return pstrdup("");
 }
 
 const char* operation_name(Operation operation) {
     switch (operation) {
-        case Operation::Insert: return "insert";
-        case Operation::Update: return "update";
-        case Operation::Delete: return "delete";
-        case Operation::Truncate: return "truncate";
-        case Operation::Message: return "message";
-        case Operation::Read: return "read";
-        default: return "unknown";
+        case Operation::Insert:
+            return "insert";
+        case Operation::Update:
+            return "update";
+        case Operation::Delete:
+            return "delete";
+        case Operation::Truncate:
+            return "truncate";
+        case Operation::Message:
+            return "message";
+        case Operation::Read:
+            return "read";
+        default:
+            return "unknown";
     }
 }
 
@@ -208,8 +239,8 @@ char* message_json(const wire::FrameReader& frame, wire::RecordView record) {
     return json.data;
 }
 
-// Materialize mode: the manual's "SQL functions on composite types returning sets", without the helper that only newer
-// servers have.
+// Materialize mode: the manual's "SQL functions on composite types returning sets", without the helper that
+// only newer servers have.
 Tuplestorestate* begin_result(FunctionCallInfo fcinfo, TupleDesc* descriptor) {
     auto* info = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     if (info == nullptr || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize)) {
@@ -217,8 +248,10 @@ Tuplestorestate* begin_result(FunctionCallInfo fcinfo, TupleDesc* descriptor) {
                         errmsg("set-valued function called in context that cannot accept a set")));
     }
     MemoryContext old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-    if (get_call_result_type(fcinfo, nullptr, descriptor) != TYPEFUNC_COMPOSITE) elog(ERROR, "return type must be a row");
-    Tuplestorestate* store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
+    if (get_call_result_type(fcinfo, nullptr, descriptor) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "return type must be a row");
+    Tuplestorestate* store =
+        tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
     info->returnMode = SFRM_Materialize;
     info->setResult = store;
     info->setDesc = *descriptor = CreateTupleDescCopy(*descriptor);
@@ -226,7 +259,8 @@ Tuplestorestate* begin_result(FunctionCallInfo fcinfo, TupleDesc* descriptor) {
     return store;
 }
 
-// Takes the frame's relations into the dictionary. The frame's bytes are copied where they must outlive the call.
+// Takes the frame's relations into the dictionary. The frame's bytes are copied where they must outlive the
+// call.
 void learn(Dictionary* dictionary, const wire::FrameReader& frame, const uint8_t* bytes, Size size) {
     if (frame.batch().session()) reset(dictionary);
     if (frame.batch().relations() == nullptr) return;
@@ -246,7 +280,8 @@ void learn(Dictionary* dictionary, const wire::FrameReader& frame, const uint8_t
         }
         uint32 id = relation->id();
         bool found;
-        auto* known = static_cast<KnownRelation*>(hash_search(dictionary->relations, &id, HASH_ENTER, &found));
+        auto* known =
+            static_cast<KnownRelation*>(hash_search(dictionary->relations, &id, HASH_ENTER, &found));
         known->relation = relation;
         known->layout = layout;
     }
@@ -256,18 +291,32 @@ void learn(Dictionary* dictionary, const wire::FrameReader& frame, const uint8_t
 const KnownRelation* find(Dictionary* dictionary, uint32 id) {
     auto* known = static_cast<KnownRelation*>(hash_search(dictionary->relations, &id, HASH_FIND, nullptr));
     if (known == nullptr) {
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("walferry: the frame uses relation %u, which an earlier frame of its session describes", id),
-                 errhint("Decode the frames of one session in order and in one query: SELECT d.* FROM "
-                         "pg_logical_slot_peek_binary_changes('slot', NULL, NULL) c, walferry.decode(c.data) d.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("walferry: the frame uses relation %u, which an earlier frame of its session describes",
+                    id),
+             errhint(
+                 "Decode the frames of one session in order and in one query: SELECT d.* FROM "
+                 "pg_logical_slot_peek_binary_changes('slot', NULL, NULL) c, walferry.decode(c.data) d.")));
     }
     return known;
 }
 
 enum DecodeColumn {
-    kKind, kXid, kCommitLsn, kEndLsn, kCommitTime, kOrdinal, kOperation, kRelation, kBeforeImage, kAfterImage,
-    kUnchanged, kDetail, kDecodeColumns
+    kKind,
+    kXid,
+    kCommitLsn,
+    kEndLsn,
+    kCommitTime,
+    kOrdinal,
+    kOperation,
+    kRelation,
+    kBeforeImage,
+    kAfterImage,
+    kUnchanged,
+    kDetail,
+    kDecodeColumns
 };
 
 void put_row(const wire::FrameReader& frame, wire::RecordView record, Dictionary* dictionary, Datum* values,
@@ -280,9 +329,10 @@ void put_row(const wire::FrameReader& frame, wire::RecordView record, Dictionary
     nulls[kRelation] = false;
     if (record.operation() == Operation::Truncate) {
         check(wire::check_truncate(frame, record));
-        values[kDetail] = CStringGetTextDatum(psprintf("{\"cascade\": %s, \"restart_identity\": %s}",
-                                                       record.images() & wire::kCascade ? "true" : "false",
-                                                       record.images() & wire::kRestartIdentity ? "true" : "false"));
+        values[kDetail] =
+            CStringGetTextDatum(psprintf("{\"cascade\": %s, \"restart_identity\": %s}",
+                                         record.images() & wire::kCascade ? "true" : "false",
+                                         record.images() & wire::kRestartIdentity ? "true" : "false"));
         nulls[kDetail] = false;
         return;
     }

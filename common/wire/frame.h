@@ -50,7 +50,7 @@ enum ImageFlag : uint8_t {
     kBeforeNulls = 0x08,    // the image begins with a null bitmap
     kAfterNulls = 0x10,
     kBeforeUnchanged =
-        0x20,  // then an "unchanged" bitmap: values that the server did not log (TOAST), or left out
+        0x20,  // then an "unchanged" bitmap: values not logged by the server (TOAST), or left out
     kAfterUnchanged = 0x40,
     kOversize = 0x80,  // values that do not fit into a frame were left out and are marked as unchanged
 };

@@ -141,8 +141,7 @@ FrameStatus FrameReader::open(const uint8_t* frame, size_t size) {
     const uint8_t* buffer = frame + kHeaderSize;
     if (reinterpret_cast<uintptr_t>(buffer) % 8 != 0) return {FrameError::misaligned, kHeaderSize};
     if (size - kHeaderSize >= FLATBUFFERS_MAX_BUFFER_SIZE) return {FrameError::bad_envelope, kHeaderSize};
-    // Each table takes more than 8 bytes: a frame with more of them shares tables, to make verifying take
-    // long.
+    // Each table takes more than 8 bytes: a frame with more of them shares tables, to slow the verifier.
     flatbuffers::Verifier verifier(buffer, size - kHeaderSize, 8, uint32_t(size / 8));
     if (!verifier.VerifyBuffer<Batch>(nullptr)) return {FrameError::bad_envelope, kHeaderSize};
     header_ = {frame[1], FrameKind(kind), (frame[2] & kFirst) != 0, (frame[2] & kLast) != 0};

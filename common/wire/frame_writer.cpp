@@ -25,8 +25,7 @@ uint8_t* cannot_grow(void*, uint8_t*, size_t, size_t) {
 }
 
 // FNV-1a over 64 bits: stable, byte order free, and schemas are small. Every piece ends with its length, so
-// that
-// ("ab", "c") and ("a", "bc") differ.
+// that ("ab", "c") and ("a", "bc") differ.
 struct Hash {
     uint64_t state = 14695981039346656037ull;
 

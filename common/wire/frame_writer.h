@@ -75,8 +75,7 @@ struct RelationParts {
     uint32_t column_count;
 };
 
-// The part of a relation's schema that readers depend on, as one number. No OID of a user's object goes into
-// it.
+// The part of a relation's schema that readers depend on, as one number. No OID of a user's object goes in.
 uint64_t fingerprint(const RelationParts& relation);
 
 // Appends the relation's table to `out` (whose size is a multiple of 8, and is again afterwards). Returns

@@ -121,6 +121,15 @@ std::string check_topic_template(std::string_view text) {
     return "";
 }
 
+std::string check_message_topic_template(std::string_view text) {
+    for (const std::string_view placeholder : {"{schema}", "{table}"}) {
+        if (text.find(placeholder) != std::string_view::npos) {
+            return fmt::format("has {}, but a logical message belongs to no table", placeholder);
+        }
+    }
+    return check_topic_template(text);
+}
+
 std::string check_optional_topic_template(std::string_view text) {
     return text.empty() ? "" : check_topic_template(text);
 }

@@ -75,6 +75,7 @@ struct SinkConfig {
     SinkFormat format = SinkFormat::canal_json;
     std::string topic = "{schema}.{table}";
     std::string ddl_topic;  // template; empty: the topic of the table's rows
+    std::string message_topic = "{name}.messages";
     PartitionBy partition_by = PartitionBy::key;
     PartitionHash partition_hash = PartitionHash::murmur2;
     Delivery delivery = Delivery::at_least_once;

@@ -1,5 +1,5 @@
-// Goes through one frame after another of a session: takes in relations, splits rows, hands each change to a visitor. Whatever
-// is wrong with a frame becomes an Error (WF40xx). One walker per session and thread.
+// Goes through one frame after another of a session: takes in relations, splits rows, hands each change to a
+// visitor. Whatever is wrong with a frame becomes an Error (WF40xx). One walker per session and thread.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,16 @@
 
 namespace walferry {
 
-// A fault of the frame as an error: damage on the way may be mended by reading again, a malformed frame is not.
+// A fault of the frame as an error: damage on the way may be mended by reading again, a malformed frame is
+// not.
 Error frame_error(const wire::FrameStatus& status);
 
 // A logical message (pg_logical_emit_message), in or outside of a transaction.
 struct LogicalMessage {
     wire::MessageView view;
     bool transactional;
-    Lsn end_lsn;
+    Lsn lsn;  // start of the commit record; outside of a transaction the end of the message's own record
+    Ordinal ordinal;
 };
 
 // Visitor:
@@ -32,7 +34,8 @@ class FrameWalker {
  public:
     using Entry = typename RelationRegistry<Prepared>::Entry;
 
-    // Opens the next frame of the session and takes in its relations. `frame` is borrowed until after visit().
+    // Opens the next frame of the session and takes in its relations. `frame` is borrowed until after
+    // visit().
     template <typename Visitor>
     void open(std::span<const uint8_t> frame, Visitor& visitor) {
         check(reader_.open(frame.data(), frame.size()));
@@ -59,7 +62,10 @@ class FrameWalker {
             const Ordinal ordinal{transaction.first_ordinal() + record.ordinal()};
             if (ordinal < from) continue;
             if (record.operation() == wire::Operation::Message) {
-                LogicalMessage message{{}, transactional, Lsn{transaction.end_lsn()}};
+                LogicalMessage message{{},
+                                       transactional,
+                                       Lsn{transactional ? transaction.commit_lsn() : transaction.end_lsn()},
+                                       ordinal};
                 check(wire::read_message(reader_, record, &message.view));
                 visitor.on_message(message);
                 continue;

@@ -9,7 +9,8 @@ Router::Router(const TaskConfig& config) : config_(config), topic_(config.sink.t
         size_t offset = 0;
         const PatternError error = parse_pattern(table.match, rule.pattern, offset);
         if (error != PatternError::none) {
-            throw Error(ErrorCode::config_value, "The pattern \"" + table.match + "\" is not valid", describe(error),
+            throw Error(ErrorCode::config_value, "The pattern \"" + table.match + "\" is not valid",
+                        describe(error),
                         "A pattern is schema.table, with * for any text and ? for one character.");
         }
         if (!table.topic.empty()) rule.topic.emplace(table.topic);

@@ -25,6 +25,9 @@ class Router {
     // Throws Error for a template or pattern that is not valid. `config` must live longer.
     Router(const TaskConfig& config);
 
+    // Whether two tables never get the same topic by accident.
+    bool distinguishes_tables() const { return topic_.distinguishes_tables(); }
+
     // `database` is the source's. Throws Error (topic_name).
     Destination route(const RelationSchema& relation, const std::string& database) const;
 

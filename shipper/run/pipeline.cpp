@@ -3,13 +3,15 @@
 #include <charconv>
 
 #include "format/value_text.h"
+#include "run/logging.h"
 #include "route/partition_hash.h"
 #include "source/timestamps.h"
 
 namespace walferry {
 namespace {
 
-// Acknowledgements are taken after so many messages: often enough to keep memory low, seldom enough to cost nothing.
+// Acknowledgements are taken after so many messages: often enough to keep memory low, seldom enough to cost
+// nothing.
 constexpr uint32_t kPollInterval = 256;
 constexpr std::chrono::milliseconds kBlockedPoll{20};
 constexpr Ordinal kFromStart{};
@@ -28,10 +30,13 @@ SinkOptions sink_options(const TaskConfig& config) {
 
 int64_t now_unix_ms() {
     using std::chrono::duration_cast;
-    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
 }
 
-char* append_number(char* p, uint64_t value, int base) { return std::to_chars(p, p + 20, value, base).ptr; }
+char* append_number(char* p, uint64_t value, int base) {
+    return std::to_chars(p, p + 20, value, base).ptr;
+}
 
 // PostgreSQL writes the hexadecimal digits of an LSN in upper case.
 char* append_hex(char* p, uint32_t value) {
@@ -45,7 +50,17 @@ char* append_hex(char* p, uint32_t value) {
 }  // namespace
 
 Pipeline::Pipeline(const TaskConfig& config, Counters& counters, Lsn from)
-    : config_(config), counters_(counters), router_(config), sink_(sink_options(config)), topics_(sink_), resume_(from) {}
+    : config_(config),
+      counters_(counters),
+      router_(config),
+      sink_(sink_options(config)),
+      topics_(sink_),
+      resume_(from) {
+    if (!router_.distinguishes_tables()) {
+        log_warning("the topic template does not keep tables apart: several may share a topic",
+                    {{"topic", config.sink.topic}});
+    }
+}
 
 void Pipeline::begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed) {
     database_ = database;
@@ -90,7 +105,7 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
     walker.open(bytes, producer);
     const wire::Transaction& transaction = walker.transaction();
     if (walker.header().kind == wire::FrameKind::message) {
-        walker.visit(kFromStart, 0, producer);
+        message_frame(while_blocked);
         return;
     }
     if (walker.header().first == mid_frames_) {
@@ -103,8 +118,9 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
         open_commit_ = commit;
         next_ordinal_ = kFromStart;
     } else if (commit != open_commit_) {
-        throw Error(ErrorCode::source_slot_moved, "The server does not continue with the transaction that was interrupted",
-                    "", "Find out who else reads from the slot; the tables concerned have to be loaded again.");
+        throw Error(ErrorCode::source_slot_moved,
+                    "The server does not continue with the transaction that was interrupted", "",
+                    "Find out who else reads from the slot; the tables concerned have to be loaded again.");
     }
     mid_frames_ = !walker.header().last;
     now_ms_ = now_unix_ms();
@@ -120,9 +136,46 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
     if (unpolled_ >= kPollInterval) poll();
 }
 
+// A message outside of any transaction is one of its own. It may come again while an interrupted transaction
+// that committed after it is being resumed.
+void Pipeline::message_frame(const WhileBlocked& while_blocked) {
+    const Lsn end{walker_->transaction().end_lsn()};
+    if (mid_frames_) {
+        throw Error(ErrorCode::frame_malformed, "A message's frame came inside of a transaction", "",
+                    "Please report it, with the versions of plugin and shipper.");
+    }
+    if (end <= resume_) return;
+    if (tracker_.in_group()) {
+        // Either it was produced before the transaction that is being resumed, or its own sending was
+        // interrupted.
+        if (open_commit_ != end) return;
+    } else {
+        group_ = tracker_.open();
+        open_commit_ = end;
+        next_ordinal_ = kFromStart;
+    }
+    Producer producer{*this, while_blocked};
+    walker_->visit(next_ordinal_, 0, producer);
+    tracker_.close(end);
+    resume_ = end;
+}
+
+void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_blocked) {
+    if (!message_topic_) {
+        const TopicNames names{database_, "", "", config_.name};
+        message_topic_ = topics_.get(TopicTemplate(config_.sink.message_topic).expand(names));
+    }
+    const wire::MessageView& view = message.view;
+    const std::string_view prefix{reinterpret_cast<const char*>(view.prefix), view.prefix_size};
+    const std::string_view content{reinterpret_cast<const char*>(view.content), view.content_size};
+    const std::string_view position = config_.sink.headers == Headers::position
+                                          ? position_of(message.lsn, message.ordinal)
+                                          : std::string_view();
+    send(*message_topic_, prefix, content, position, kafka_partition_hash(prefix), while_blocked);
+}
+
 void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked) {
     const Target& target = entry.prepared;
-    next_ordinal_ = Ordinal{row.ordinal.value + 1};
     const Operations& operations = target.destination.operations;
     switch (row.operation) {
         case wire::Operation::Insert:
@@ -152,15 +205,22 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
     const bool truncate = row.operation == wire::Operation::Truncate;
     const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
     const uint32_t hash = partition_hash(target, row, key);
-    const std::string_view position =
-        config_.sink.headers == Headers::position ? position_of(row) : std::string_view();
-    tracker_.produced();
-    while (sink_.produce(topic, key, value_.view(), position, hash, group_) == Produced::queue_full) {
+    const std::string_view position = config_.sink.headers == Headers::position
+                                          ? position_of(row.commit_lsn, row.ordinal)
+                                          : std::string_view();
+    send(topic, key, value_.view(), position, hash, while_blocked);
+}
+
+void Pipeline::send(TopicHandle topic, std::string_view key, std::string_view value,
+                    std::string_view position, uint32_t partition_hash, const WhileBlocked& while_blocked) {
+    while (sink_.produce(topic, key, value, position, partition_hash, group_) == Produced::queue_full) {
         wait_for_room(while_blocked);
     }
+    // Its acknowledgement is taken by poll() only, so this is early enough.
+    tracker_.produced();
     ++unpolled_;
     ++counters_.rows;
-    counters_.message_bytes += key.size() + value_.size();
+    counters_.message_bytes += key.size() + value.size();
 }
 
 uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::string_view key) {
@@ -178,7 +238,8 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
     JavaKeyHash hash;
     const wire::ValueView* image = row.operation == wire::Operation::Delete ? row.before : row.after;
     for (const uint16_t column : target.prepared.key) {
-        // A value that was not logged is what it was before. The key was rendered from the same values, so none is bad.
+        // A value that was not logged is what it was before. The key was rendered from the same values, so
+        // none is bad.
         const wire::ValueView& value =
             image[column].state == wire::ValueState::unchanged ? row.before[column] : image[column];
         if (value.state != wire::ValueState::value) {
@@ -192,21 +253,21 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
     return hash.partition_hash();
 }
 
-std::string_view Pipeline::position_of(const Row& row) {
+std::string_view Pipeline::position_of(Lsn commit, Ordinal ordinal) {
     char* p = position_.data() + position_prefix_;
-    p = append_hex(p, static_cast<uint32_t>(row.commit_lsn.value >> 32));
+    p = append_hex(p, static_cast<uint32_t>(commit.value >> 32));
     *p++ = '/';
-    p = append_hex(p, static_cast<uint32_t>(row.commit_lsn.value));
+    p = append_hex(p, static_cast<uint32_t>(commit.value));
     *p++ = ':';
-    p = append_number(p, row.ordinal.value, 10);
+    p = append_number(p, ordinal.value, 10);
     return {position_.data(), static_cast<size_t>(p - position_.data())};
 }
 
 void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
     poll(kBlockedPoll);
     if (!while_blocked()) {
-        throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no more messages", sink_.last_error(),
-                    "What was not acknowledged comes again at the next start.");
+        throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no more messages",
+                    sink_.last_error(), "What was not acknowledged comes again at the next start.");
     }
 }
 

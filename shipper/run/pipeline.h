@@ -1,8 +1,9 @@
-// From frames to Kafka: everything between the replication stream and the position that may be confirmed. It outlives a lost
-// connection to the source, so that reading again from there repeats nothing that this process has produced; when the
-// producer has to be replaced, so has this.
+// From frames to Kafka: everything between the replication stream and the position that may be confirmed. It
+// outlives a lost connection to the source, so that reading again from there repeats nothing that this
+// process has produced; when the producer has to be replaced, so has this.
 //
-// Thread contract: one thread. Errors: Error; after one whose retry class is not `source` the object is of no more use.
+// Thread contract: one thread. Errors: Error; after one whose retry class is not `source` the object is of no
+// more use.
 #pragma once
 
 #include <atomic>
@@ -34,8 +35,8 @@ struct Counters {
 
 class Pipeline {
  public:
-    // Called again and again while Kafka takes nothing more, so that the source hears from us. Returns false to give up;
-    // frame() then throws Error (source_stopped).
+    // Called again and again while Kafka takes nothing more, so that the source hears from us. Returns false
+    // to give up; frame() then throws Error (source_stopped).
     using WhileBlocked = std::function<bool()>;
 
     // `from`: everything before is known to be in Kafka; 0 if nothing is known but the slot's position.
@@ -47,8 +48,8 @@ class Pipeline {
     // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
     void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);
 
-    // Where the source must start so that nothing is missing: everything before has been produced by this object.
-    // 0 as long as nothing is known.
+    // Where the source must start so that nothing is missing: everything before has been produced by this
+    // object. 0 as long as nothing is known.
     Lsn resume_position() const { return resume_; }
 
     // Produces a frame's changes. Blocks while the producer's queue is full.
@@ -85,14 +86,26 @@ class Pipeline {
         Pipeline& pipeline;
         const WhileBlocked& while_blocked;
         void on_relation(Walker::Entry& entry) { pipeline.prepare(entry); }
-        void on_row(Walker::Entry& entry, const Row& row) { pipeline.produce(entry, row, while_blocked); }
-        void on_message(const LogicalMessage&) {}
+        // A change counts as produced when it is: the source may be lost while the producer has no room for
+        // it.
+        void on_row(Walker::Entry& entry, const Row& row) {
+            pipeline.produce(entry, row, while_blocked);
+            pipeline.next_ordinal_ = Ordinal{row.ordinal.value + 1};
+        }
+        void on_message(const LogicalMessage& message) {
+            pipeline.produce(message, while_blocked);
+            pipeline.next_ordinal_ = Ordinal{message.ordinal.value + 1};
+        }
     };
 
     void prepare(Walker::Entry& entry);
     void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
+    void produce(const LogicalMessage& message, const WhileBlocked& while_blocked);
+    void send(TopicHandle topic, std::string_view key, std::string_view value, std::string_view position,
+              uint32_t partition_hash, const WhileBlocked& while_blocked);
+    void message_frame(const WhileBlocked& while_blocked);
     uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
-    std::string_view position_of(const Row& row);
+    std::string_view position_of(Lsn commit, Ordinal ordinal);
     void wait_for_room(const WhileBlocked& while_blocked);
     void take(std::span<const Acknowledged> acknowledged);
 
@@ -103,19 +116,21 @@ class Pipeline {
     Topics topics_;
     AckTracker tracker_;
     std::optional<CanalJson> canal_;
+    std::optional<TopicHandle> message_topic_;  // once a message has come
     std::optional<Walker> walker_;
     std::string database_;
 
     Output key_;
     Output value_;
     Output scratch_;
-    std::string position_;       // "<system identifier>:<timeline>:" and room for the rest
+    std::string position_;  // "<system identifier>:<timeline>:" and room for the rest
     size_t position_prefix_ = 0;
     int64_t now_ms_ = 0;
 
     Lsn resume_;
     bool started_ = false;  // a session has begun
-    // The open transaction: what of it has been produced, to skip when it comes again after a lost connection.
+    // The open transaction: what of it has been produced, to skip when it comes again after a lost
+    // connection.
     Lsn open_commit_;
     Ordinal next_ordinal_;
     bool mid_frames_ = false;  // the session has sent the transaction's first frame, and not yet its last

@@ -16,7 +16,8 @@ constexpr std::chrono::seconds kLogInterval{10};
 
 int64_t now_unix_ms() {
     using std::chrono::duration_cast;
-    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
 }
 
 void write_all(const std::string& text) {
@@ -29,7 +30,9 @@ void write_all(const std::string& text) {
 ProgressReport::ProgressReport(const Counters& counters, bool terminal)
     : counters_(counters), terminal_(terminal), last_(Clock::now()) {}
 
-ProgressReport::~ProgressReport() { clear(); }
+ProgressReport::~ProgressReport() {
+    clear();
+}
 
 void ProgressReport::clear() {
     if (!line_shown_) return;
@@ -54,9 +57,10 @@ void ProgressReport::tick(const Pipeline& pipeline) {
     last_ = now;
     at_last_ = counters_;
     if (terminal_) {
-        write_all(fmt::format("\r\x1b[K{:.0f} rows/s  {:.1f} MB/s  lag {} bytes, {} ms  total {} rows  confirmed {}{}",
-                              rows_per_second, mb_per_second, lag_bytes, lag_ms, counters_.rows, lsn_text(confirmed_),
-                              pipeline.sink().brokers_up() ? "" : "  KAFKA AWAY"));
+        write_all(fmt::format(
+            "\r\x1b[K{:.0f} rows/s  {:.1f} MB/s  lag {} bytes, {} ms  total {} rows  confirmed {}{}",
+            rows_per_second, mb_per_second, lag_bytes, lag_ms, counters_.rows, lsn_text(confirmed_),
+            pipeline.sink().brokers_up() ? "" : "  KAFKA AWAY"));
         line_shown_ = true;
     } else if (changed || !pipeline.idle()) {
         log_info("progress", {{"rows_per_s", rows_per_second},

@@ -82,10 +82,12 @@ class Task {
             session.run();
             return std::nullopt;
         } catch (const Error& error) {
-            // Only a stream that got somewhere ends the series of failures: for Kafka when it has acknowledged more, since
-            // the same rows may be produced again and again; for PostgreSQL also when it was there for a while.
+            // Only a stream that got somewhere ends the series of failures: for Kafka when it has
+            // acknowledged more, since the same rows may be produced again and again; for PostgreSQL also
+            // when it was there for a while.
             const bool lasted = counters_.rows != rows || Clock::now() - start > config_.retry.max_delay;
-            const bool advanced = confirmed < memory_.confirmed || (pipeline_ && confirmed < pipeline_->confirmed());
+            const bool advanced =
+                confirmed < memory_.confirmed || (pipeline_ && confirmed < pipeline_->confirmed());
             if (memory_.streamed && (advanced || (lasted && error.retry() == Retry::source))) {
                 connection_backoff_.reset();
                 other_backoff_.reset();
@@ -153,6 +155,8 @@ class Task {
 
 }  // namespace
 
-int run_task(const TaskConfig& config) { return Task(config, stop_on_signals()).run(); }
+int run_task(const TaskConfig& config) {
+    return Task(config, stop_on_signals()).run();
+}
 
 }  // namespace walferry

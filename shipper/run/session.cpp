@@ -10,10 +10,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// An idle server sends a keepalive at least every wal_sender_timeout / 2 (30 s); one that is asked answers at once.
+// An idle server sends a keepalive at least every wal_sender_timeout / 2 (30 s); one that is asked answers at
+// once.
 constexpr seconds kAskAfter{30};
 constexpr seconds kAnswerWithin{30};
 constexpr milliseconds kStopHandshake{2000};
+constexpr seconds kStallWorthALine{10};
 
 SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
     const std::string& slot = config.source.slot;
@@ -29,14 +31,16 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
         throw Error(ErrorCode::source_slot_missing,
                     "The replication slot \"" + slot + "\" was dropped while the shipper was running",
                     "What was committed after " + lsn_text(memory.confirmed) + " may be missing in Kafka.",
-                    "Find out who dropped it. A new start makes a new slot; the tables that changed in between have to be "
+                    "Find out who dropped it. A new start makes a new slot; the tables that changed in "
+                    "between have to be "
                     "loaded again.");
     }
     if (!existing && !config.source.create_slot) {
         throw Error(ErrorCode::source_slot_missing, "The replication slot \"" + slot + "\" does not exist",
                     "source.create_slot is false.",
-                    "Create it: SELECT pg_create_logical_replication_slot('" + slot + "', 'walferry'); or set "
-                    "source.create_slot = true.");
+                    "Create it: SELECT pg_create_logical_replication_slot('" + slot +
+                        "', 'walferry'); or set "
+                        "source.create_slot = true.");
     }
     return ensure_slot(connection, slot, "walferry", {}, options.holder_before);
 }
@@ -76,9 +80,9 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     }
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot.position);
     received_ = confirmed_ = memory.confirmed = pipeline.confirmed();
-    stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
-                                                  pipeline.resume_position(),
-                                                  PluginOptions{{"options", plugin_options_json(config.source)}});
+    stream_ = std::make_unique<ReplicationStream>(
+        std::move(connection), config.source.slot, pipeline.resume_position(),
+        PluginOptions{{"options", plugin_options_json(config.source)}});
     stream_->set_wake_descriptor(pipeline.sink().wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
@@ -97,7 +101,8 @@ void Session::run() {
         begin_drain();
         finish_transaction();
     } catch (const Error& error) {
-        // Kafka took too little in the time for the open transaction. What it has taken is still to be confirmed.
+        // Kafka took too little in the time for the open transaction. What it has taken is still to be
+        // confirmed.
         if (!draining_ || error.code() != ErrorCode::source_stopped) throw;
     }
     drain();
@@ -141,17 +146,33 @@ void Session::confirm(bool now) {
     next_status_ = time + milliseconds(config_.source.status_interval_ms);
     report_.confirmed(confirmed_);
     report_.tick(pipeline_);
+    check_kafka();
+}
+
+// librdkafka retries in silence, for example while a topic has too few in-sync replicas.
+void Session::check_kafka() {
+    const milliseconds stalled = pipeline_.sink().stalled_for();
+    if (stalled > config_.retry.connection_window) {
+        throw Error(ErrorCode::kafka_unreachable, "Kafka has acknowledged nothing for the whole retry window",
+                    pipeline_.sink().last_error(),
+                    "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is "
+                    "missing. The "
+                    "window is retry.connection_window.");
+    }
+    if (stalled < kStallWorthALine) {
+        stall_logged_ = false;
+    } else if (!stall_logged_) {
+        stall_logged_ = true;
+        log_warning("kafka acknowledges nothing; waiting", {{"for_ms", stalled.count()},
+                                                            {"messages", pipeline_.outstanding()},
+                                                            {"brokers_up", pipeline_.sink().brokers_up()},
+                                                            {"last_error", pipeline_.sink().last_error()}});
+    }
 }
 
 // Between a full queue and the next try: Kafka's acknowledgements have just been taken.
 bool Session::while_blocked() {
     confirm(false);
-    if (pipeline_.sink().stalled_for() > config_.retry.connection_window) {
-        throw Error(ErrorCode::kafka_unreachable, "Kafka has acknowledged nothing for the whole retry window",
-                    pipeline_.sink().last_error(),
-                    "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is missing. The "
-                    "window is retry.connection_window.");
-    }
     if (stop_.load(std::memory_order_relaxed)) begin_drain();
     return !draining_ || Clock::now() < finish_until_;
 }
@@ -162,7 +183,8 @@ void Session::check_silence() {
     if (asked_at_ && heard > *asked_at_) asked_at_.reset();
     // What was heard last says nothing by itself: while Kafka takes no messages the stream is not read.
     if (asked_at_ && now - *asked_at_ > kAnswerWithin) {
-        throw Error(ErrorCode::source_connection, "The server has been silent for a minute, although it was asked", "",
+        throw Error(ErrorCode::source_connection,
+                    "The server has been silent for a minute, although it was asked", "",
                     "The connection is made anew; look at the network in between if it goes on.");
     }
     if (!asked_at_ && now - heard > kAskAfter) {
@@ -174,7 +196,8 @@ void Session::check_silence() {
 void Session::begin_drain() {
     if (draining_) return;
     draining_ = true;
-    // Half of the time for the transaction that is on its way: cutting it would make its first part come twice.
+    // Half of the time for the transaction that is on its way: cutting it would make its first part come
+    // twice.
     finish_until_ = Clock::now() + config_.shutdown.timeout / 2;
     drain_until_ = Clock::now() + config_.shutdown.timeout;
 }
@@ -196,9 +219,11 @@ void Session::drain() {
     stream_->stop(kStopHandshake);
     if (pipeline_.in_transaction() || !flushed) {
         throw Error(ErrorCode::kafka_not_drained,
-                    "Stopped with " + std::to_string(pipeline_.outstanding()) + " messages not acknowledged by Kafka" +
+                    "Stopped with " + std::to_string(pipeline_.outstanding()) +
+                        " messages not acknowledged by Kafka" +
                         (pipeline_.in_transaction() ? ", in the middle of a transaction" : ""),
-                    pipeline_.sink().brokers_up() ? "shutdown.timeout was too short for them" : pipeline_.sink().last_error(),
+                    pipeline_.sink().brokers_up() ? "shutdown.timeout was too short for them"
+                                                  : pipeline_.sink().last_error(),
                     "Nothing is lost: the next start sends again what comes after " + lsn_text(confirmed_) +
                         ", so some of it may be in Kafka twice. The time is shutdown.timeout.");
     }

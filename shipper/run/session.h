@@ -1,5 +1,5 @@
-// One connection to the source, from the precheck to its end: moves frames into the pipeline and confirmed positions back.
-// Thread contract: one thread; `stop` may be set from anywhere. Errors: Error.
+// One connection to the source, from the precheck to its end: moves frames into the pipeline and confirmed
+// positions back. Thread contract: one thread; `stop` may be set from anywhere. Errors: Error.
 #pragma once
 
 #include <atomic>
@@ -17,11 +17,11 @@ namespace walferry {
 
 // What one attempt leaves for the next.
 struct SessionMemory {
-    std::optional<SystemIdentity> identity;   // of the first connection: it must stay the same
-    std::optional<SlotHolder> slot_holder;    // who held the slot at the last attempt
-    bool streamed = false;                    // the last attempt reached the stream
-    bool had_slot = false;                    // an attempt before reached it: the slot is there, or was dropped
-    Lsn confirmed;                            // last told to the server
+    std::optional<SystemIdentity> identity;  // of the first connection: it must stay the same
+    std::optional<SlotHolder> slot_holder;   // who held the slot at the last attempt
+    bool streamed = false;                   // the last attempt reached the stream
+    bool had_slot = false;  // an attempt before reached it: the slot is there, or was dropped
+    Lsn confirmed;          // last told to the server
 };
 
 class Session {
@@ -30,8 +30,9 @@ class Session {
     Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
             const std::atomic<bool>& stop);
 
-    // Streams until `stop`, then drains: the open transaction is finished and everything acknowledged, confirmed, within
-    // shutdown.timeout. Throws Error when source or sink fail, and when the time was not enough (kafka_not_drained).
+    // Streams until `stop`, then drains: the open transaction is finished and everything acknowledged,
+    // confirmed, within shutdown.timeout. Throws Error when source or sink fail, and when the time was not
+    // enough (kafka_not_drained).
     void run();
 
  private:
@@ -45,6 +46,7 @@ class Session {
     void confirm(bool now);
     bool while_blocked();
     void check_silence();
+    void check_kafka();
 
     const TaskConfig& config_;
     Pipeline& pipeline_;
@@ -55,8 +57,9 @@ class Session {
     Pipeline::WhileBlocked while_blocked_;
     Clock::time_point next_status_;
     bool draining_ = false;
-    Clock::time_point finish_until_;  // while draining: when to give the open transaction up
-    Clock::time_point drain_until_;   // and when to give up
+    bool stall_logged_ = false;
+    Clock::time_point finish_until_;             // while draining: when to give the open transaction up
+    Clock::time_point drain_until_;              // and when to give up
     std::optional<Clock::time_point> asked_at_;  // a reply was asked for and nothing heard since
     Lsn received_;
     Lsn confirmed_;  // last told to the server

@@ -130,7 +130,8 @@ int run_tail(const TailOptions& options) {
     const SlotStart start = create_slot(connection, slot, "walferry", temporary);
     ReplicationStream stream(std::move(connection), slot, start.position,
                              PluginOptions{{"options", plugin_options_json(source)}});
-    if (isatty(STDERR_FILENO)) std::fprintf(stderr, "watching %s; Ctrl-C ends it\n", identity.database.c_str());
+    if (isatty(STDERR_FILENO))
+        std::fprintf(stderr, "watching %s; Ctrl-C ends it\n", identity.database.c_str());
 
     Tail tail(options, identity.database);
     Lsn received = start.position;

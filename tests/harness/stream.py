@@ -59,7 +59,7 @@ def assert_ordered(records: Iterable[Record]) -> None:
 
 
 class CounterLoad:
-    """A thread that counts up rows of a table in many small transactions, and goes on after every lost connection.
+    """A thread that counts up rows of a table in small transactions, and goes on after every lost connection.
 
     The table says afterwards what must be in Kafka: for a key whose counter is v, the values 0 to v, in this order.
     """
@@ -67,8 +67,9 @@ class CounterLoad:
     KEYS = 40
     TABLE = "counters"
 
-    def __init__(self, server: Postgres, database: str, rows: int = 8) -> None:
+    def __init__(self, server: Postgres, database: str, rows: int = 8, pause: float = 0.002) -> None:
         self._server = server
+        self._pause = pause  # seconds between transactions: leaves the machine some room
         self._database = database
         self._rows = rows
         self._stop = threading.Event()
@@ -107,6 +108,7 @@ class CounterLoad:
                     cursor.execute(f"update {self.TABLE} set v = v + 1 where k between %s and %s",
                                    (first + 1, first + self._rows))
                     self.committed += 1
+                    self._stop.wait(self._pause)
             self._stop.wait(0.05)  # the server may be away
 
     def check(self, broker: Kafka, topic: str) -> int:

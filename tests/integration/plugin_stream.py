@@ -90,11 +90,18 @@ class Decoder:
 
     def changes(self, frames: list[bytes]) -> list[dict[str, Any]]:
         """One dictionary for each change: operation, relation, before, after, unchanged, detail, ordinal, xid."""
+        return self._rows("decode", frames)
+
+    def columns(self, frames: list[bytes]) -> list[dict[str, Any]]:
+        """One dictionary for each column of each announced schema: id, relation, column_name, key_position, …"""
+        return self._rows("relations", frames)
+
+    def _rows(self, function: str, frames: list[bytes]) -> list[dict[str, Any]]:
         with contextlib.closing(self._server.connect(self._database)) as connection, connection.cursor() as cursor:
             cursor.execute("create temp table frames (n serial, frame bytea)")
             psycopg2.extras.execute_values(cursor, "insert into frames (frame) values %s", [(f,) for f in frames])
-            cursor.execute("""
-                select to_json(d) from (select frame from frames order by n) f, walferry.decode(f.frame) d""")
+            cursor.execute(f"""
+                select to_json(d) from (select frame from frames order by n) f, walferry.{function}(f.frame) d""")
             return [row[0] for row in cursor.fetchall()]
 
 

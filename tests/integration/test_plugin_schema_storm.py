@@ -124,7 +124,35 @@ def storm(server: Postgres, database: str, slot: str, seconds: float, seed: int)
     for frames in (live, capture(server, database, slot)):  # while it happened, and all of it again afterwards
         seen = {int(c["after"]["id"]): c["after"] for c in decoder.changes(frames) if c["operation"] == "insert"}
         assert seen.keys() == wanted.keys()
+        keys = {c["column_name"] for c in decoder.columns(frames) if c["key_position"]}
+        assert keys == {"id"}
+        assert not [c for c in decoder.columns(frames) if c["column_name"] == "id" and c["key_position"] != 1]
         assert [(seen[key], wanted[key]) for key in wanted if seen[key] != wanted[key]] == []
+
+
+def test_invalidations_at_every_look_up_change_nothing(server: Postgres, database: str, slot_name: str) -> None:
+    create_slot(server, database, slot_name)
+    server.query("create type mood as enum ('sad', 'ok')", dbname=database)
+    server.query("create table t (v text, m mood, id int, part int, primary key (part, id))", dbname=database)
+    server.query("insert into t values ('a', 'ok', 1, 2)", dbname=database)
+    server.query("alter table t add column n numeric default 1.5", dbname=database)
+    server.query("update t set id = 3", dbname=database)
+    with contextlib.closing(server.connect(database)) as connection, connection.cursor() as cursor:
+        def read() -> tuple[list[Any], list[Any]]:
+            found = []
+            for function in ("decode", "relations"):
+                cursor.execute(f"""select to_json(d)::jsonb - 'relid' from pg_logical_slot_peek_binary_changes(%s, null,
+                    null) c, walferry.{function}(c.data) d""", (slot_name,))
+                found.append([row[0] for row in cursor.fetchall()])
+            return found[0], found[1]
+
+        cursor.execute("create extension walferry")
+        plain = read()
+        try:
+            cursor.execute("set debug_discard_caches = 1")
+        except psycopg2.errors.InvalidParameterValue:
+            pytest.skip("this server is built without debug_discard_caches")
+        assert read() == plain
 
 
 def test_rows_keep_the_schema_of_their_moment(server: Postgres, database: str, slot_name: str) -> None:
