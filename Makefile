@@ -28,7 +28,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-integration check-fuzz \
-        check-sanitize lint bench bench-debezium install uninstall format clean
+        check-sanitize lint bench bench-debezium install install-plugin install-shipper uninstall format clean
 
 help: ## list what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -92,9 +92,13 @@ bench: all ## measure, side by side with the neighbours; results in build/bench/
 bench-debezium: all ## the same, with Debezium as a neighbour
 	@$(VENV_PYTHON) tests/bench/run.py --debezium $(BENCH_ARGS)
 
-install: all ## install plugin, extension and shipper (PG_CONFIG=, DESTDIR=, prefix=)
+install: install-plugin install-shipper ## install plugin, extension and shipper (PG_CONFIG=, DESTDIR=, prefix=)
+
+install-plugin: plugin extension ## install plugin and extension only: for the database host
 	+@$(MAKE) -C plugin $(PGXS) install DESTDIR=$(DESTDIR)
 	+@$(MAKE) -C sql $(PGXS) install DESTDIR=$(DESTDIR)
+
+install-shipper: shipper ## install the command walferry only: for the host beside Kafka
 	install -D -m 755 build/shipper/walferry $(DESTDIR)$(prefix)/bin/walferry
 
 uninstall: ## remove what install installed

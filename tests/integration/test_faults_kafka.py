@@ -34,14 +34,13 @@ def test_a_broker_killed_under_load_and_brought_back(server, broker, database, s
     assert [line for line in warnings(walferry) if "remedy" in line.get("fields", {})] == []
 
 
-def test_a_broker_shut_down_and_started_twice(server, broker, database, slot_name, topic_prefix, task):
+def test_a_broker_shut_down_and_started_again(server, broker, database, slot_name, topic_prefix, task):
     walferry = start(task)
     topic = topic_prefix + "public.counters"
     with CounterLoad(server, database) as load:
         broker.wait_records(topic, 100)
-        for _ in range(2):
-            broker.restart()
-            load.go_on(100)
+        broker.restart()
+        load.go_on(100)
     server.wait_confirmed(slot_name)
     assert load.check(broker, topic) == 0 and walferry.stop() == 0
 
@@ -50,8 +49,11 @@ def test_a_broker_away_at_the_start(server, broker, database, slot_name, topic_p
     server.psql("create table t (id int primary key)", database)
     broker.kill()
     walferry = task(retry={"max_delay": "500ms"}).start()
+    walferry.wait_for_log("Connection refused")
+    assert walferry.stop(timeout=8) == 0, "a stop while waiting for Kafka"
+    walferry.start()
+    walferry.wait_for_log("Connection refused")
     # Before Kafka is known to be there nothing is left on the server that would hold its WAL.
-    walferry.wait_for_log("WF3002")
     assert server.confirmed_lsn(slot_name) is None
     broker.start()
     walferry.wait_for_log('"streaming"')
@@ -79,14 +81,6 @@ def test_a_stop_while_kafka_is_away_is_bounded_and_says_what_is_missing(server, 
     server.wait_confirmed(slot_name)
     records, repeats = without_repeats(broker.consume(topic_prefix + "public.t"))
     assert len(records) == 100 and repeats == 0 and walferry.stop() == 0
-
-
-def test_a_stop_while_waiting_for_kafka_at_the_start(server, broker, database, slot_name, task):
-    broker.kill()
-    walferry = task().start()
-    walferry.wait_for_log('"starting"')
-    assert walferry.stop(timeout=8) == 0
-    assert server.confirmed_lsn(slot_name) is None
 
 
 def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker, database, slot_name, topic_prefix,
