@@ -49,8 +49,7 @@ enum ImageFlag : uint8_t {
     kBeforeKeyOnly = 0x04,  // the before image holds the replica identity's columns only
     kBeforeNulls = 0x08,    // the image begins with a null bitmap
     kAfterNulls = 0x10,
-    kBeforeUnchanged =
-        0x20,  // then an "unchanged" bitmap: values not logged by the server (TOAST), or left out
+    kBeforeUnchanged = 0x20,  // then an "unchanged" bitmap: values not logged (TOAST) or left out
     kAfterUnchanged = 0x40,
     kOversize = 0x80,  // values that do not fit into a frame were left out and are marked as unchanged
 };

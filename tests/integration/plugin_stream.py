@@ -34,7 +34,9 @@ class Stream:
     def __init__(self, server: Postgres, database: str, slot: str, options: dict[str, Any] | None = None, *,
                  confirm: bool = True) -> None:
         self._confirm = confirm
-        self.connection = server.connect(database, connection_factory=psycopg2.extras.LogicalReplicationConnection)
+        # A test may be busy elsewhere for longer than the server would wait for an answer.
+        self.connection = server.connect(database, connection_factory=psycopg2.extras.LogicalReplicationConnection,
+                                         options="-c wal_sender_timeout=0")
         self.cursor = self.connection.cursor()
         with contextlib.suppress(psycopg2.errors.DuplicateObject):
             self.cursor.create_replication_slot(slot, output_plugin="walferry")

@@ -7,6 +7,10 @@ from harness.run import wait_until
 from harness.stream import CounterLoad, assert_ordered, log_lines, without_repeats
 
 
+# Some ten thousand rows a second, so that a test can come between them.
+SLOW_SINK = {"queue_bytes": "1MB", "kafka": {"linger.ms": 100}}
+
+
 def start(task, **changes):
     walferry = task(**{"retry": {"max_delay": "500ms"}, **changes}).start()
     walferry.wait_for_log('"streaming"')
@@ -39,7 +43,8 @@ def test_a_server_stopped_under_load_and_started_again(mode, server, broker, dat
     server.wait_confirmed(slot_name)
     # The positions that this process has produced are known to it, whatever the server has forgotten.
     assert load.check(broker, topic) == 0 and walferry.stop() == 0
-    codes = {line["fields"].get("code") for line in log_lines(walferry.log()) if line["level"] == "warning"}
+    codes = {line["fields"]["code"] for line in log_lines(walferry.log())
+             if line["level"] == "warning" and "code" in line.get("fields", {})}
     assert codes <= {"WF2003", "WF2012"} and codes
 
 
@@ -58,22 +63,22 @@ def test_a_server_killed_with_all_its_processes(server, broker, database, slot_n
 def test_the_walsender_ended_again_and_again_within_one_transaction(server, broker, database, slot_name, topic_prefix,
                                                                     task):
     server.psql("create table t (id int primary key, pad text)", database)
-    walferry = start(task, sink={"queue_bytes": "1MB", "kafka": {"linger.ms": 20}},
-                     source={"status_interval_ms": 50})
+    walferry = start(task, sink=SLOW_SINK)
     topic = topic_prefix + "public.t"
-    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 100000) n", database)
+    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 40000) n", database)
+    end = server.current_lsn()
     pid = walsender(server, slot_name)
     ended_within = 0
-    for step in range(1, 6):
-        broker.wait_records(topic, step * 10000)
-        ended_within += server.confirmed_lsn(slot_name) < server.current_lsn()
+    for step in range(1, 5):
+        broker.wait_records(topic, step * 6000)
+        ended_within += server.confirmed_lsn(slot_name) < end
         server.query("select pg_terminate_backend(%s)", (pid,))
         pid = new_walsender(server, slot_name, pid)
     server.wait_confirmed(slot_name)
     records = broker.consume(topic)
     assert_ordered(records)
-    assert ids(records) == list(range(1, 100001))
-    assert ended_within == 5, "the transaction was over too soon for this test"
+    assert ids(records) == list(range(1, 40001))
+    assert ended_within == 4, "the transaction was over too soon for this test"
     assert walferry.stop() == 0
 
 
@@ -106,9 +111,8 @@ def test_a_slot_advanced_behind_the_back_is_told(server, broker, database, slot_
     server.psql("insert into t values (1)", database)
     server.wait_confirmed(slot_name)
     pid = walsender(server, slot_name)
-    with server.connect("postgres") as connection, connection.cursor() as cursor:
+    with server.connect(database) as connection, connection.cursor() as cursor:
         # As soon as the slot is free, before the shipper is back.
-        server.query("alter role postgres connection limit -1")
         cursor.execute("select pg_terminate_backend(%s)", (pid,))
         server.psql("insert into t values (2)", database)
         wait_until(lambda: _advance(cursor, slot_name), "the slot to be free", 20)
@@ -143,13 +147,13 @@ def test_the_shipper_killed_again_and_again(server, broker, database, slot_name,
 
 def test_the_shipper_killed_within_a_large_transaction(server, broker, database, slot_name, topic_prefix, task):
     server.psql("create table t (id int primary key, pad text)", database)
-    walferry = start(task, sink={"queue_bytes": "1MB", "kafka": {"linger.ms": 20}})
+    walferry = start(task, sink=SLOW_SINK)
     topic = topic_prefix + "public.t"
-    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 50000) n", database)
-    broker.wait_records(topic, 5000)
+    server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 20000) n", database)
+    broker.wait_records(topic, 3000)
     walferry.kill()
     walferry.start()
     server.wait_confirmed(slot_name)
     records, repeats = without_repeats(broker.consume(topic))
-    assert ids(records) == list(range(1, 50001)) and repeats >= 5000
+    assert ids(records) == list(range(1, 20001)) and repeats >= 3000
     assert walferry.stop() == 0
