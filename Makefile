@@ -21,14 +21,14 @@ PGXS := --no-print-directory PG_CONFIG=$(PG_CONFIG) with_llvm=no
 HARNESSES := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*_fuzz.cpp))
 
 # These goals see to it first that everything needed is installed; packagers' goals never install anything.
-WITH_DEPS := all demo check check-unit check-regress check-integration check-fuzz check-sanitize lint bench bench-debezium
+WITH_DEPS := all demo check check-unit check-regress check-integration check-fuzz check-sanitize check-valgrind lint bench bench-debezium
 ifneq ($(DEPS),no)
 NEEDED := $(if $(filter $(WITH_DEPS),$(MAKECMDGOALS)),deps)
 endif
 
 .DEFAULT_GOAL := help
 .PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-integration check-fuzz \
-        check-sanitize lint bench bench-debezium install install-plugin install-shipper uninstall format clean
+        check-sanitize check-valgrind lint bench bench-debezium install install-plugin install-shipper uninstall format clean
 
 help: ## list what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -81,6 +81,9 @@ check-fuzz: build/fuzz/build.ninja ## a bounded run of each fuzzer
 check-sanitize: build/sanitize/build.ninja ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@ninja -j$(JOBS) -C build/sanitize --quiet
 	@tools/run-unit-tests build/sanitize
+
+check-valgrind: plugin extension ## the regress suite with the server under valgrind (minutes; not part of check)
+	@$(VENV_PYTHON) tools/valgrind-plugin
 
 lint: build/shipper/build.ninja ## clang-format and clang-tidy, warnings are errors
 	@ninja -j$(JOBS) -C build/shipper --quiet wire_schema

@@ -32,7 +32,8 @@ using Ordinal = Strong<uint64_t, struct OrdinalTag>;
 using Timeline = Strong<uint32_t, struct TimelineTag>;
 using SystemId = Strong<uint64_t, struct SystemIdTag>;
 
-// Names one change in the history of one cluster. All rows of one COPY share an LSN, so a bare LSN never does.
+// Names one change in the history of one cluster. All rows of one COPY share an LSN, so a bare LSN never
+// does.
 struct Position {
     SystemId system;
     Timeline timeline;

@@ -110,7 +110,8 @@ const Setting kSettings[] = {
      .member = [](Task& t, Table&) -> Member { return &t.sink.ddl_topic; }},
     {.path = "sink.message_topic",
      .example = R"("{db}.outbox")",
-     .help = "The topic of logical messages (`source.messages`): the prefix is the key, the content the value.",
+     .help =
+         "The topic of logical messages (`source.messages`): the prefix is the key, the content the value.",
      .allowed = "letters, digits, `.`, `_`, `-`, and `{db}`, `{name}`",
      .check = check_message_topic_template,
      .member = [](Task& t, Table&) -> Member { return &t.sink.message_topic; }},

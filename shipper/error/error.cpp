@@ -13,7 +13,9 @@ constexpr ErrorCodeInfo kInfo[] = {
 
 }  // namespace
 
-const ErrorCodeInfo& info(ErrorCode code) { return kInfo[static_cast<size_t>(code)]; }
+const ErrorCodeInfo& info(ErrorCode code) {
+    return kInfo[static_cast<size_t>(code)];
+}
 
 Error::Error(ErrorCode code, std::string what, std::string why, std::string remedy)
     : code_(code), happened_(std::move(what)), why_(std::move(why)), remedy_(std::move(remedy)) {

@@ -154,7 +154,8 @@ Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, cons
             return Error(
                 ErrorCode::kafka_unreachable, "No Kafka broker answers at " + options.brokers, why,
                 "Check that the brokers run, that sink.brokers names them and that the network lets them "
-                "through; a listener with TLS or SASL needs \"security.protocol\" under [sink.kafka], one without "
+                "through; a listener with TLS or SASL needs \"security.protocol\" under [sink.kafka], one "
+                "without "
                 "must not have it");
     }
 }

@@ -156,7 +156,7 @@ SlotStart ensure_slot(Connection& connection, const std::string& name, const std
         "creating {} replication slot {} with plugin {}, because there is none of this name; this waits for "
         "the transactions that run now",
         options.temporary ? "temporary" : "persistent", name, plugin);
-    const SlotStart start = create_slot(connection, name, plugin, options);
+    SlotStart start = create_slot(connection, name, plugin, options);
     spdlog::info("created replication slot {}, consistent from {}", name, lsn_text(start.position));
     return start;
 }

@@ -14,12 +14,11 @@ import psycopg2
 import psycopg2.extras
 import pytest
 from harness import Postgres
-from harness.postgres import lsn_from_text
 
 # Tests of minutes or of gigabytes.
 slow = pytest.mark.skipif(os.environ.get("WALFERRY_SLOW", "") in ("", "0"), reason="slow; WALFERRY_SLOW=1 runs it")
 
-FIRST, LAST = 0x10, 0x20  # flags of a frame (docs/wire-format.md)
+LAST = 0x20  # a flag of the frame (docs/wire-format.md)
 
 
 def is_last(frame: bytes) -> bool:
@@ -118,7 +117,3 @@ def memory_of(pid: int) -> int:
 def walsender_pid(server: Postgres, slot: str) -> int | None:
     rows = server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot,))
     return rows[0][0] if rows else None
-
-
-__all__ = ["FIRST", "LAST", "Decoder", "Stream", "capture", "create_slot", "is_last", "lsn_from_text", "memory_of",
-           "slow", "walsender_pid"]

@@ -113,7 +113,7 @@ def test_an_idle_or_filtered_stream_holds_no_wal(run: Run, server: Postgres, dat
     receiver = run.start(command, stdout=None, env=environment)
     try:
         if options:  # filtered: many transactions of this database, not one of them sent
-            for i in range(20):
+            for _ in range(20):
                 server.query("insert into t select generate_series(1, 500)", dbname=database)
         server.wait_confirmed(slot_name, timeout=60)
     finally:
