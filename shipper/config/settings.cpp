@@ -81,6 +81,14 @@ const Setting kSettings[] = {
      .min = 10,
      .max = 60'000,
      .member = [](Task& t, Table&) -> Member { return &t.source.status_interval_ms; }},
+    {.path = "source.silence_timeout",
+     .example = R"("1min")",
+     .help =
+         "How long the server may be silent before the connection counts as lost; after half of it, it is "
+         "asked.",
+     .min = 1'000,
+     .max = 3'600'000,
+     .member = [](Task& t, Table&) -> Member { return &t.source.silence_timeout; }},
 
     {.path = "sink.brokers",
      .example = R"("127.0.0.1:9092")",

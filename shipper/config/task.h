@@ -45,6 +45,7 @@ struct SourceConfig {
     std::string slot;  // filled from the task's name where the file says nothing
     bool create_slot = true;
     int status_interval_ms = 500;
+    std::chrono::milliseconds silence_timeout = std::chrono::minutes(1);
 };
 
 enum class SinkFormat { canal_json };

@@ -1,5 +1,7 @@
 #include "run/session.h"
 
+#include <algorithm>
+
 #include "config/load.h"
 #include "run/logging.h"
 #include "source/precheck.h"
@@ -10,11 +12,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// An idle server sends a keepalive at least every wal_sender_timeout / 2 (30 s); one that is asked answers at
-// once.
-constexpr seconds kAskAfter{30};
-constexpr seconds kAnswerWithin{30};
 constexpr milliseconds kStopHandshake{2000};
+// A signal that comes just before a wait does not end it.
+constexpr milliseconds kLongestWait{500};
 constexpr seconds kStallWorthALine{10};
 
 SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
@@ -42,7 +42,11 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
                         "', 'walferry'); or set "
                         "source.create_slot = true.");
     }
-    return ensure_slot(connection, slot, "walferry", {}, options.holder_before);
+    if (!existing) return ensure_slot(connection, slot, "walferry", {}, options.holder_before);
+    // Not looked up again: one that is dropped at this moment must not come into being anew in silence.
+    log_info("using the replication slot",
+             {{"slot", slot}, {"confirmed", lsn_text(existing->confirmed_flush)}});
+    return {false, existing->confirmed_flush, ""};
 }
 
 void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
@@ -67,9 +71,11 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     settings.dsn = config.source.dsn;
     settings.application_name = "walferry-" + config.name;
     Connection connection(settings, stop);
-    const SlotStart slot = prepare_slot(connection, config, memory);
+    // First, so that nothing is made in a cluster that is not ours.
     const SystemIdentity identity = identify_system(connection);
     require_same_cluster(identity, memory);
+    const SlotStart slot = prepare_slot(connection, config, memory);
+    memory.had_slot = true;
     const Lsn resume = pipeline.resume_position();
     if (resume != Lsn{} && resume < slot.position) {
         throw Error(ErrorCode::source_slot_moved,
@@ -87,7 +93,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
     memory.slot_holder.reset();
-    memory.streamed = memory.had_slot = true;
+    memory.streamed = true;
     log_info("streaming", {{"slot", config.source.slot},
                            {"from", lsn_text(pipeline.resume_position())},
                            {"database", identity.database},
@@ -109,8 +115,9 @@ void Session::run() {
 }
 
 void Session::stream_until_stopped() {
+    const milliseconds wait = std::min(milliseconds(config_.source.status_interval_ms), kLongestWait);
     while (!stop_.load(std::memory_order_relaxed)) {
-        take(stream_->next(milliseconds(config_.source.status_interval_ms)));
+        take(stream_->next(wait));
         confirm(false);
     }
 }
@@ -181,13 +188,16 @@ void Session::check_silence() {
     const Clock::time_point now = Clock::now();
     const Clock::time_point heard = stream_->last_heard();
     if (asked_at_ && heard > *asked_at_) asked_at_.reset();
-    // What was heard last says nothing by itself: while Kafka takes no messages the stream is not read.
-    if (asked_at_ && now - *asked_at_ > kAnswerWithin) {
-        throw Error(ErrorCode::source_connection,
-                    "The server has been silent for a minute, although it was asked", "",
-                    "The connection is made anew; look at the network in between if it goes on.");
+    // A server that is asked answers at once. What was heard last says nothing by itself: while Kafka takes
+    // no messages the stream is not read.
+    if (asked_at_ && now - *asked_at_ > config_.source.silence_timeout / 2) {
+        throw Error(ErrorCode::source_connection, "The server has been silent, although it was asked",
+                    "Nothing has come for " +
+                        std::to_string(std::chrono::duration_cast<seconds>(now - heard).count()) + " s",
+                    "The connection is made anew; look at the network in between if it goes on. The time is "
+                    "source.silence_timeout.");
     }
-    if (!asked_at_ && now - heard > kAskAfter) {
+    if (!asked_at_ && now - heard > config_.source.silence_timeout / 2) {
         stream_->send_status(received_, confirmed_, true);
         asked_at_ = now;
     }

@@ -6,6 +6,7 @@ import psycopg2.extras
 import pytest
 
 from harness import Postgres
+from harness.proxy import Proxy
 from harness.run import free_port, wait_until
 from harness.stream import log_lines
 
@@ -118,6 +119,21 @@ def test_a_slot_whose_wal_is_gone(bare_server, broker, slot_name, topic_prefix, 
         bare_server.drop_slot(slot_name)
     assert (status, code) == (3, "WF2030") and "max_slot_wal_keep_size" in fields["remedy"]
     assert f"pg_drop_replication_slot('{slot_name}')" in fields["remedy"]
+
+
+def test_another_cluster_behind_the_same_address(server, bare_server, broker, database, slot_name, task):
+    """A failover gone wrong, or a DSN that leads somewhere else: nothing is made over there."""
+    with Proxy(server.port) as proxy:
+        bare_server.create_database(database)
+        walferry = task(source={"dsn": f"host=127.0.0.1 port={proxy.port} user=postgres dbname={database}"},
+                        retry={"max_delay": "300ms"}).start()
+        walferry.wait_for_log('"streaming"')
+        proxy.target = bare_server.port
+        proxy.cut()
+        status, code, message, fields = ended(walferry)
+    bare_server.drop_database(database)
+    assert (status, code) == (3, "WF2034") and "another cluster" in fields["why"]
+    assert bare_server.confirmed_lsn(slot_name) is None
 
 
 # --- who and where ---

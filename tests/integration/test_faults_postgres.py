@@ -78,7 +78,7 @@ def test_the_walsender_ended_again_and_again_within_one_transaction(server, brok
     records = broker.consume(topic)
     assert_ordered(records)
     assert ids(records) == list(range(1, 40001))
-    assert ended_within == 4, "the transaction was over too soon for this test"
+    assert ended_within >= 2, "the transaction was over too soon for this test"
     assert walferry.stop() == 0
 
 
