@@ -16,6 +16,13 @@ bool has_null_identity(const RelationEntry* entry, const bits8* null_bits, int s
     return stored_attributes < entry->attribute_count;
 }
 
+// Where the compiler knows that a length is small it copies by "rep movs", which takes longer to begin than the library
+// takes for all of it: half of this file's time. So it is kept from knowing.
+inline void copy_short(uint8_t* to, const void* from, Size size) {
+    asm("" : "+r"(size));
+    memcpy(to, from, size);
+}
+
 inline uint8_t* store_varlena(uint8_t* p, const void* data, uint32 size) {
     p = wire::store_varint(p, size);
     memcpy(p, data, size);
@@ -199,7 +206,7 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
                     // Short header: at most 126 bytes, so that the length is one byte on the wire too.
                     Size size = VARSIZE_1B(stored) - VARHDRSZ_SHORT;
                     *p++ = uint8_t(size);
-                    memcpy(p, VARDATA_1B(stored), size);
+                    copy_short(p, VARDATA_1B(stored), size);
                     p += size;
                     break;
                 }

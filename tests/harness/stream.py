@@ -67,7 +67,7 @@ class CounterLoad:
     KEYS = 40
     TABLE = "counters"
 
-    def __init__(self, server: Postgres, database: str, rows: int = 8, pause: float = 0.002) -> None:
+    def __init__(self, server: Postgres, database: str, rows: int = 8, pause: float = 0.01) -> None:
         self._server = server
         self._pause = pause  # seconds between transactions: leaves the machine some room
         self._database = database
