@@ -160,7 +160,9 @@ const Setting kSettings[] = {
      .member = [](Task& t, Table&) -> Member { return &t.sink.topic_replication; }},
     {.path = "sink.queue_bytes",
      .example = R"("64MB")",
-     .help = "How much may wait for Kafka's acknowledgement before reading from PostgreSQL pauses.",
+     .help =
+         "How much may wait for Kafka's acknowledgement before reading from PostgreSQL pauses. Raise it for "
+         "brokers far away.",
      .min = 1 << 20,
      .max = 2LL << 30,
      .member = [](Task& t, Table&) -> Member { return &t.sink.queue_bytes; }},

@@ -14,7 +14,7 @@ struct SinkOptions {
     // librdkafka properties, passed on as they are; they win over the defaults of kafka_sink.cpp.
     std::map<std::string, std::string> properties;
     // Bound of the memory that messages under way may take, librdkafka's bookkeeping included.
-    size_t queue_bytes = size_t{32} << 20;
+    size_t queue_bytes = size_t{8} << 20;
     // For finding a broker and for each administrative request.
     std::chrono::milliseconds request_timeout{10000};
     bool create_topics = true;

@@ -209,12 +209,16 @@ class Kafka:
         consumer = self.consumer(isolation_level=isolation, enable_partition_eof=True, fetch_wait_max_ms=50)
         records: list[Record] = []
         finished: set[int] = set()
+        # The end as it is now: that of a topic which is being written to is never reached otherwise.
+        ends: dict[int, int] = {}
 
         def all_read() -> bool:
             for message in consumer.consume(10000, timeout=0.1):
                 error = message.error()
                 if error is None:
                     records.append(_record(message))
+                    if message.offset() + 1 >= ends[message.partition()]:
+                        finished.add(message.partition())
                 elif error.code() == KafkaError._PARTITION_EOF:
                     finished.add(message.partition())
                 else:
@@ -222,6 +226,8 @@ class Kafka:
             return len(finished) == len(partitions)
 
         try:
+            for partition in partitions:
+                ends[partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
             consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
             wait_until(all_read, f"the end of topic {topic}", timeout, interval=0)
         finally:

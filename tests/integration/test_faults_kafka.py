@@ -69,13 +69,13 @@ def test_a_stop_while_kafka_is_away_is_bounded_and_says_what_is_missing(server, 
     server.psql("insert into t values (1)", database)
     server.wait_confirmed(slot_name)
     broker.kill()
+    before = server.current_lsn()
     server.psql("insert into t select generate_series(2, 100)", database)
     walferry.wait_for_log("all brokers are down")
-    before = server.confirmed_lsn(slot_name)
     assert walferry.stop(timeout=15) == 4
     last = log_lines(walferry.log())[-1]
     assert last["fields"]["code"] == "WF3015" and "99 messages" in last["msg"]
-    assert server.confirmed_lsn(slot_name) == before
+    assert server.confirmed_lsn(slot_name) <= before
     broker.start()
     walferry.start()
     server.wait_confirmed(slot_name)

@@ -39,7 +39,7 @@ def count_types(broker, topic, table, counts):
     consumer.assign([TopicPartition(topic, 0, 0)])
     read = 0
     while read < wanted:
-        for message in consumer.consume(10000, timeout=10):
+        for message in consumer.consume(10000, timeout=0.2):
             value = message.value()
             start = value.index(b'"type":"') + 8
             counts[table, value[start:value.index(b'"', start)].decode()] += 1
