@@ -36,7 +36,7 @@ TEST(ConfigParse, TheSmallestFileHasEveryDefault) {
     EXPECT_EQ(task.source.status_interval_ms, 500);
     EXPECT_EQ(task.source.silence_timeout, 1min);
     EXPECT_EQ(task.sink.topic, "{schema}.{table}");
-    EXPECT_EQ(task.sink.queue_bytes.value, 32U << 20);
+    EXPECT_EQ(task.sink.queue_bytes.value, 8U << 20);
     EXPECT_TRUE(task.sink.idempotent);
     EXPECT_EQ(task.retry.connection_window, 720min);
     EXPECT_EQ(task.shutdown.timeout, 30s);
