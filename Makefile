@@ -52,7 +52,7 @@ build/shipper/build.ninja: | $(NEEDED)
 	@cmake -S . -B build/shipper -G Ninja -DCMAKE_BUILD_TYPE=$(BUILD_TYPE)
 
 build/sanitize/build.ninja: | $(NEEDED)
-	@cmake -S . -B build/sanitize -G Ninja -DWALFERRY_SANITIZE=ON
+	@cmake -S . -B build/sanitize -G Ninja -DWALFERRY_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 
 build/fuzz/build.ninja: | $(NEEDED)
 	@cmake -S . -B build/fuzz -G Ninja -DWALFERRY_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++ \

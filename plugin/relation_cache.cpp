@@ -299,6 +299,7 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
             bool is_varlena;
             getTypeOutputInfo(base, &function, &is_varlena);
             fmgr_info_cxt(function, &entry->outputs[i], context);
+            if (OidIsValid(get_element_type(base))) step.action = CopyAction::array;
         }
         if (attribute->atttypid >= FirstNormalObjectId) {
             entry->type_hashes[entry->type_hash_count++] =

@@ -24,6 +24,7 @@ enum class CopyAction : uint8_t {
     varlena,  // the stored bytes, after de-toasting
     text,     // the stored text, converted to UTF-8 where the database has another encoding
     name,     // 64 bytes padded with NUL
+    array,    // the same as output, for an array
     output,   // the type's output function
 };
 

@@ -9,6 +9,9 @@ namespace {
 // GB for one allocation, and the ERROR would come again at every attempt.
 constexpr Size kMaxOutputArgument = 100 * 1000 * 1000;
 
+// The server's array output takes about 40 bytes for an item while it works, whatever the items are.
+constexpr int kMaxArrayItems = 5 * 1000 * 1000;
+
 bool has_null_identity(const RelationEntry* entry, const bits8* null_bits, int stored_attributes) {
     for (int i = 0; i < stored_attributes; i++) {
         if (entry->steps[i].identity && att_isnull(i, null_bits)) return true;
@@ -16,8 +19,8 @@ bool has_null_identity(const RelationEntry* entry, const bits8* null_bits, int s
     return stored_attributes < entry->attribute_count;
 }
 
-// Where the compiler knows that a length is small it copies by "rep movs", which takes longer to begin than the library
-// takes for all of it: half of this file's time. So it is kept from knowing.
+// Where the compiler knows that a length is small it copies by "rep movs", which takes longer to begin than
+// the library takes for all of it: half of this file's time. So it is kept from knowing.
 inline void copy_short(uint8_t* to, const void* from, Size size) {
     asm("" : "+r"(size));
     memcpy(to, from, size);
@@ -59,48 +62,81 @@ void RowEncoder::pin_settings() {
     pin(monetary && strcmp(monetary, "C") == 0, "lc_monetary", "C");
 }
 
+const char* RowEncoder::slow_text(const RelationEntry* entry, int attribute, const char* stored, Size* size) {
+    const ColumnStep& step = entry->steps[attribute];
+    const char* data;
+    if (step.action == CopyAction::output || step.action == CopyAction::array) {
+        if (!settings_pinned_) pin_settings();
+        Datum datum = fetch_att(stored, step.by_value, step.length);
+        if (step.length == -1) datum = PointerGetDatum(PG_DETOAST_DATUM(datum));
+        if (step.action == CopyAction::array) {
+            auto* array = static_cast<ArrayType*>(static_cast<void*>(DatumGetPointer(datum)));
+            if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > kMaxArrayItems) return nullptr;
+        }
+        data = OutputFunctionCall(const_cast<FmgrInfo*>(&entry->outputs[attribute]), datum);
+        *size = strlen(data);
+    } else if (step.action == CopyAction::name) {
+        data = stored;
+        *size = strnlen(stored, NAMEDATALEN);
+    } else {
+        struct varlena* plain = PG_DETOAST_DATUM_PACKED(PointerGetDatum(stored));
+        data = VARDATA_ANY(plain);
+        *size = VARSIZE_ANY_EXHDR(plain);
+    }
+    bool is_text = step.action != CopyAction::varlena;
+    return is_text && convert_ ? encoding_->to_utf8(data, size) : data;
+}
+
+// A value whose text does not fit into memory raises the same ERROR at every attempt, and the slot would
+// never pass it: a jsonb of a few kB may print a gigabyte. Such an ERROR means "too large"; any other goes on
+// to the server. What it leaves behind ends with the transaction, which the server always aborts after
+// decoding it.
+const char* RowEncoder::slow_text_or_null(const RelationEntry* entry, int attribute, const char* stored,
+                                          Size* size) {
+    const char* volatile data = nullptr;
+    PG_TRY();
+    { data = slow_text(entry, attribute, stored, size); }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(scratch_);
+        ErrorData* error = CopyErrorData();
+        bool too_large = error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+                         error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+                         (error->sqlerrcode == ERRCODE_INTERNAL_ERROR && error->message &&
+                          strncmp(error->message, "invalid memory alloc request size", 33) == 0);
+        if (!too_large) PG_RE_THROW();
+        FlushErrorState();
+        data = nullptr;
+    }
+    PG_END_TRY();
+    return data;
+}
+
 bool RowEncoder::slow_value(const RelationEntry* entry, int attribute, const char* stored, Batch* batch) {
     const ColumnStep& step = entry->steps[attribute];
     wire::Buffer* values = batch->values();
     Size row_size = values->size - batch->row_start();
+    Size raw = 0;
 
     if (step.length == -1) {
-        // Raw size: of the value after de-toasting and decompression.
-        Size raw = toast_raw_datum_size(PointerGetDatum(stored));
-        bool output = step.action == CopyAction::output;
+        // Of the value after de-toasting and decompression.
+        raw = toast_raw_datum_size(PointerGetDatum(stored));
+        bool output = step.action == CopyAction::output || step.action == CopyAction::array;
         if (raw > (output ? kMaxOutputArgument : Batch::kMaxRow) || row_size + raw > Batch::kMaxRow)
             return false;
     }
 
     MemoryContext old = MemoryContextSwitchTo(scratch_);
     scratch_used_ = true;
-    const char* data;
-    Size size;
-    if (step.action == CopyAction::output) {
-        if (!settings_pinned_) pin_settings();
-        Datum datum = fetch_att(stored, step.by_value, step.length);
-        if (step.length == -1) datum = PointerGetDatum(PG_DETOAST_DATUM(datum));
-        data = OutputFunctionCall(const_cast<FmgrInfo*>(&entry->outputs[attribute]), datum);
-        size = strlen(data);
-    } else if (step.action == CopyAction::name) {
-        data = stored;
-        size = strnlen(stored, NAMEDATALEN);
-    } else {
-        struct varlena* plain = PG_DETOAST_DATUM_PACKED(PointerGetDatum(stored));
-        data = VARDATA_ANY(plain);
-        size = VARSIZE_ANY_EXHDR(plain);
-    }
-    bool is_text = step.action != CopyAction::varlena;
-    if (is_text && convert_) {
-        data = encoding_->to_utf8(data, &size);
-    }
+    Size size = 0;
+    const char* data = slow_text_or_null(entry, attribute, stored, &size);
     bool fits = data != nullptr && row_size + size + wire::kMaxVarint32 <= Batch::kMaxRow;
     if (fits) {
         uint8_t* p = values->reserve(size + wire::kMaxVarint32);
         values->size = Size(store_varlena(p, data, uint32(size)) - values->data);
     }
     MemoryContextSwitchTo(old);
-    if (size > Batch::kTarget) MemoryContextReset(scratch_);
+    if (!fits || size > Batch::kTarget || raw > Batch::kTarget) MemoryContextReset(scratch_);
     return fits;
 }
 
@@ -229,6 +265,7 @@ void RowEncoder::image(const RelationEntry* entry, TupleDesc descriptor, HeapTup
                     break;
                 }
                 [[fallthrough]];
+            case CopyAction::array:
             case CopyAction::output: {
                 if (step.length == -1 && VARATT_IS_EXTERNAL_ONDISK(stored)) {
                     mark(unchanged_at, step.live);

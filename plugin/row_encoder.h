@@ -29,6 +29,9 @@ class RowEncoder {
     // A value that is not a plain copy. Returns false where it was left out because the row would become too
     // large.
     bool slow_value(const RelationEntry* entry, int attribute, const char* stored, Batch* batch);
+    // What is to be written of such a value, in the scratch context; null where it is too large.
+    const char* slow_text_or_null(const RelationEntry* entry, int attribute, const char* stored, Size* size);
+    const char* slow_text(const RelationEntry* entry, int attribute, const char* stored, Size* size);
     void pin_settings();
 
     MemoryContext scratch_ = nullptr;

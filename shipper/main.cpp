@@ -1,6 +1,7 @@
 // The command line. Each subcommand is a few lines; the work is in run/ and tail/.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -211,8 +213,18 @@ void occupy_standard_descriptors() {
     }
 }
 
+// Names from elsewhere may stand in an error; the line breaks of a remedy are our own.
 int report(const Error& error) {
-    std::fprintf(stderr, "walferry: %s\n", error.what());
+    std::string text =
+        fmt::format("walferry: {}: {}\n", info(error.code()).code, printable(error.happened()));
+    if (!error.why().empty()) text += fmt::format("  why: {}\n", printable(error.why()));
+    std::string_view remedy = error.remedy();
+    for (const char* label = "  remedy: "; !remedy.empty(); label = "") {
+        const size_t end = std::min(remedy.find('\n'), remedy.size());
+        text += fmt::format("{}{}\n", label, printable(remedy.substr(0, end)));
+        remedy.remove_prefix(std::min(end + 1, remedy.size()));
+    }
+    std::fputs(text.c_str(), stderr);
     return info(error.code()).exit_status;
 }
 

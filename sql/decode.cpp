@@ -76,12 +76,40 @@ const uint8_t* aligned_copy(bytea* frame, Size* size) {
     return copy;
 }
 
+// Text of the wire in the database's encoding; what that cannot hold becomes '?', so that one such row does
+// not hide all others. Malformed UTF-8 in a UTF-8 database is an ERROR.
 char* text_from_utf8(const void* data, Size size) {
     // Not pnstrdup: it would end at a NUL among the bytes, which is for the server to refuse.
     auto* copy = static_cast<char*>(palloc(size + 1));
     memcpy(copy, data, size);
     copy[size] = '\0';
-    return GetDatabaseEncoding() == PG_SQL_ASCII ? copy : pg_any_to_server(copy, int(size), PG_UTF8);
+    int encoding = GetDatabaseEncoding();
+    if (encoding == PG_SQL_ASCII) return copy;
+    ::Oid conversion = encoding == PG_UTF8 ? InvalidOid : FindDefaultConversionProc(PG_UTF8, encoding);
+    if (!OidIsValid(conversion)) return pg_any_to_server(copy, int(size), PG_UTF8);
+
+    auto* result =
+        static_cast<char*>(MemoryContextAllocHuge(CurrentMemoryContext, size * MAX_CONVERSION_GROWTH + 1));
+    char* end = result;
+    const char* rest = copy;
+    Size left = size;
+    while (left > 0) {
+        // With "no error" the function stops in front of what it cannot convert, and says how far it came.
+        int done = DatumGetInt32(OidFunctionCall6(conversion, Int32GetDatum(PG_UTF8), Int32GetDatum(encoding),
+                                                  CStringGetDatum(rest), CStringGetDatum(end),
+                                                  Int32GetDatum(int(left)), BoolGetDatum(true)));
+        end += strlen(end);
+        rest += done;
+        left -= Size(done);
+        if (left == 0) break;
+        *end++ = '?';
+        Size bad = Size(pg_encoding_mblen(PG_UTF8, rest));
+        if (bad > left) bad = left;
+        rest += bad;
+        left -= bad;
+    }
+    *end = '\0';
+    return result;
 }
 
 char* text_of(const flatbuffers::String* text) {
@@ -112,11 +140,18 @@ char* output_varlena(PGFunction function, const ValueView& value) {
 
 // The stored form of a numeric says itself how many digits follow; a shorter one would be read past its end.
 bool numeric_is_whole(const ValueView& value) {
-    if (value.size < 2) return false;
+    if (value.size < 2 || value.size % 2 != 0) return false;
     uint16 header;
     memcpy(&header, value.data, 2);
+    if ((header & 0xC000) == 0xC000) return value.size == 2;  // NaN and the infinities have no digits
     bool is_long = (header & 0x8000) == 0;
-    return value.size % 2 == 0 && (!is_long || value.size >= 4);
+    if (is_long && value.size < 4) return false;
+    for (uint32 at = is_long ? 4 : 2; at < value.size; at += 2) {
+        uint16 digit;
+        memcpy(&digit, value.data + at, 2);
+        if (digit > 9999) return false;
+    }
+    return true;
 }
 
 char* value_text(ValueClass value_class, const ValueView& value) {

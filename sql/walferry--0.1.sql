@@ -23,3 +23,6 @@ CREATE FUNCTION relations(
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'walferry_relations' LANGUAGE C STABLE STRICT ROWS 10;
 COMMENT ON FUNCTION relations(bytea) IS 'schemas that one frame announces, a row for each column';
+
+-- Whoever may read a slot may read its frames; the functions see nothing but their argument.
+GRANT USAGE ON SCHEMA walferry TO PUBLIC;

@@ -151,6 +151,15 @@ FrameStatus FrameReader::open(const uint8_t* frame, size_t size) {
 
 FrameStatus check_relation(const Relation& relation) {
     if (relation.columns()->size() > kMaxColumns) return {FrameError::bad_relation, 0};
+    switch (relation.replica_identity()) {
+        case 'd':
+        case 'f':
+        case 'i':
+        case 'n':
+            break;
+        default:
+            return {FrameError::bad_relation, 0};
+    }
     uint64_t places[kMaxColumns / 64 + 1] = {};
     for (const Column* column : *relation.columns()) {
         if (size_t(column->value_class()) >= kValueClassCount) return {FrameError::bad_relation, 0};

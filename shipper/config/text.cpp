@@ -56,18 +56,39 @@ size_t find_invalid_utf8(std::string_view text) {
     return std::string_view::npos;
 }
 
+std::string printable(std::string_view text) {
+    std::string shown;
+    while (!text.empty()) {
+        const size_t valid = std::min(find_invalid_utf8(text), text.size());
+        for (size_t at = 0; at < valid; at++) {
+            const auto byte = static_cast<unsigned char>(text[at]);
+            const bool two_bytes = byte == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0;
+            if (byte >= ' ' && byte != 0x7F && !two_bytes) {
+                shown += text[at];
+            } else if (byte == '\n') {
+                shown += "\\n";
+            } else if (byte == '\t') {
+                shown += "\\t";
+            } else if (byte == '\r') {
+                shown += "\\r";
+            } else {
+                const unsigned character = two_bytes ? static_cast<unsigned char>(text[++at]) : byte;
+                shown += fmt::format("\\u{:04x}", character);
+            }
+        }
+        if (valid == text.size()) break;
+        shown += "\uFFFD";
+        text.remove_prefix(valid + 1);
+    }
+    return shown;
+}
+
 std::string excerpt(std::string_view text) {
     constexpr size_t kLongest = 60;
     std::string shown = "\"";
     size_t end = std::min(text.size(), kLongest);
     while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) end--;
-    for (const char c : text.substr(0, end)) {
-        if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) {
-            shown += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
-        } else {
-            shown += c;
-        }
-    }
+    shown += printable(text.substr(0, end));
     return shown + (end < text.size() ? "…\"" : "\"");
 }
 

@@ -12,6 +12,10 @@ namespace walferry {
 // The byte at which `text` stops being well-formed UTF-8; npos when it does not.
 size_t find_invalid_utf8(std::string_view text);
 
+// Without what a terminal would obey: control characters (those of C1, U+0080 to U+009F, included) as JSON
+// escapes them, bytes that are not UTF-8 as U+FFFD. A JSON text stays one and means the same.
+std::string printable(std::string_view text);
+
 // Quoted, with control characters escaped and cut to a line's length: safe to print.
 std::string excerpt(std::string_view text);
 

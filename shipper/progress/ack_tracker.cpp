@@ -33,8 +33,10 @@ void AckTracker::close(Lsn end) {
     // A lower end would let confirmed() pass this group when an earlier one is acknowledged.
     if (end < last_end_) misuse("closed a group with an end LSN before that of the group before");
     open_ = false;
-    slot(tail_ - 1).end = end.value;
     last_end_ = end;
+    // A group that waits for nothing of its own needs no place behind one that waits: that one speaks for it.
+    if (tail_ - head_ > 1 && slot(tail_ - 1).pending == 0) --tail_;
+    slot(tail_ - 1).end = end.value;
     advance();
 }
 

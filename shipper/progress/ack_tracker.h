@@ -33,7 +33,9 @@ class AckTracker {
         slot(tail_ - 1).pending += messages;
         outstanding_ += messages;
     }
-    // Closes the open group. End LSNs never fall from one group to the next.
+    // Closes the open group. End LSNs never fall from one group to the next. If nothing of the group is
+    // pending, its number may be given out again, so that empty groups take no room while Kafka acknowledges
+    // nothing.
     void close(Lsn end);
     // Takes the acknowledgement of `messages` of a group, in any order of groups. More than were produced is
     // a std::logic_error: the position must not move on a wrong count.
@@ -52,7 +54,7 @@ class AckTracker {
     uint64_t outstanding() const { return outstanding_; }
     // Nothing open, nothing unacknowledged.
     bool idle() const { return head_ == tail_; }
-    // Groups open or not fully acknowledged, or behind one that is not.
+    // Groups open or not fully acknowledged, or behind one that is not; empty ones apart.
     uint32_t groups() const { return tail_ - head_; }
     bool in_group() const { return open_; }
 

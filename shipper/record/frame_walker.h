@@ -21,6 +21,7 @@ Error frame_error(const wire::FrameStatus& status);
 struct LogicalMessage {
     wire::MessageView view;
     bool transactional;
+    bool oversize;  // the content did not fit into a frame and is left out
     Lsn lsn;  // start of the commit record; outside of a transaction the end of the message's own record
     Ordinal ordinal;
 };
@@ -64,6 +65,7 @@ class FrameWalker {
             if (record.operation() == wire::Operation::Message) {
                 LogicalMessage message{{},
                                        transactional,
+                                       (record.images() & wire::kOversize) != 0,
                                        Lsn{transactional ? transaction.commit_lsn() : transaction.end_lsn()},
                                        ordinal};
                 check(wire::read_message(reader_, record, &message.view));

@@ -15,6 +15,8 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "config/text.h"
+
 namespace walferry {
 namespace {
 
@@ -49,8 +51,9 @@ std::string timestamp(spdlog::log_clock::time_point time) {
                        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, ms % 1000);
 }
 
+// JSON itself leaves some of the control characters that a terminal obeys as they are.
 std::string dump(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return printable(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void append(spdlog::memory_buf_t& out, std::string_view text) {
@@ -76,12 +79,6 @@ class JsonFormatter final : public spdlog::formatter {
     std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
 };
 
-// A name can hold a line break or an escape sequence; neither may reach the terminal.
-std::string printable(std::string_view text) {
-    const std::string json = dump(text);
-    return json.substr(1, json.size() - 2);
-}
-
 std::string field_text(const LogField& field) {
     if (const auto* text = std::get_if<std::string_view>(&field.value)) {
         const bool is_plain = !text->empty() && text->find_first_of(" =\"") == text->npos;
@@ -90,19 +87,12 @@ std::string field_text(const LogField& field) {
     return std::visit([](auto value) { return fmt::format("{}", value); }, field.value);
 }
 
-bool has_control(std::string_view text) {
-    for (const char c : text) {
-        if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) return true;
-    }
-    return false;
-}
-
 class TextFormatter final : public spdlog::formatter {
  public:
     void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
         const std::string_view text(message.payload.data(), message.payload.size());
         append(out, fmt::format("{} {:<7} ", timestamp(message.time), level_name(message.level)));
-        append(out, has_control(text) ? printable(text) : std::string(text));
+        append(out, printable(text));
         if (current_fields != nullptr) {
             for (const LogField& field : *current_fields)
                 append(out, fmt::format(" {}={}", field.key, field_text(field)));

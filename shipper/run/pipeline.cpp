@@ -1,7 +1,9 @@
 #include "run/pipeline.h"
 
+#include <algorithm>
 #include <charconv>
 
+#include "config/text.h"
 #include "format/value_text.h"
 #include "run/logging.h"
 #include "route/partition_hash.h"
@@ -38,6 +40,12 @@ char* append_number(char* p, uint64_t value, int base) {
     return std::to_chars(p, p + 20, value, base).ptr;
 }
 
+std::string quoted(std::string_view name) {
+    std::string text = "\"";
+    for (const char c : name) text.append(c == '"' ? 2 : 1, c);
+    return text + "\"";
+}
+
 // PostgreSQL writes the hexadecimal digits of an LSN in upper case.
 char* append_hex(char* p, uint32_t value) {
     char* end = append_number(p, value, 16);
@@ -45,6 +53,23 @@ char* append_hex(char* p, uint32_t value) {
         if (*p >= 'a') *p = static_cast<char>(*p - 'a' + 'A');
     }
     return end;
+}
+
+Error oversize_error(std::string what, std::string remedy) {
+    return {
+        ErrorCode::record_oversize, std::move(what),
+        "It has more than about 1 GB, or a value that the server cannot print; a message without it would "
+        "look whole.",
+        std::move(remedy)};
+}
+
+// Whether every change of a row that is sent holds the row's message key.
+bool always_has_key(const RelationSchema& relation, const Destination& destination,
+                    const std::vector<uint16_t>& key) {
+    const bool inserts_only = !destination.operations.update && !destination.operations.remove;
+    if (inserts_only || relation.replica_identity == 'f') return true;
+    return std::all_of(key.begin(), key.end(),
+                       [&](uint16_t column) { return relation.columns[column].identity; });
 }
 
 }  // namespace
@@ -93,10 +118,27 @@ void Pipeline::prepare(Walker::Entry& entry) {
             target.partitioning = Partitioning::table;
             break;
         case PartitionBy::key:
-            // Rows without a key keep their order only within one partition.
-            target.partitioning = target.prepared.key.empty() ? Partitioning::table : Partitioning::key;
+            // Rows without a key keep their order only within one partition, and so do rows whose DELETE does
+            // not tell it: it would overtake the INSERT.
+            target.partitioning = Partitioning::key;
+            if (target.prepared.key.empty()) {
+                target.partitioning = Partitioning::table;
+            } else if (!always_has_key(entry.schema, target.destination, target.prepared.key)) {
+                target.partitioning = Partitioning::table;
+                warn_of_partial_key(entry.schema);
+            }
             break;
     }
+}
+
+void Pipeline::warn_of_partial_key(const RelationSchema& relation) {
+    if (!warned_.insert(relation.schema + "." + relation.table).second) return;
+    log_warning(
+        "the key's columns are not in the table's replica identity, so all its rows go to one partition",
+        {{"schema", relation.schema},
+         {"table", relation.table},
+         {"remedy", "ALTER TABLE " + quoted(relation.schema) + "." + quoted(relation.table) +
+                        " REPLICA IDENTITY FULL"}});
 }
 
 void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked) {
@@ -167,6 +209,11 @@ void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_
     }
     const wire::MessageView& view = message.view;
     const std::string_view prefix{reinterpret_cast<const char*>(view.prefix), view.prefix_size};
+    if (message.oversize) {
+        throw oversize_error(
+            "A logical message with prefix " + excerpt(prefix) + " does not fit into a frame",
+            "Leave its prefix out of source.messages.");
+    }
     const std::string_view content{reinterpret_cast<const char*>(view.content), view.content_size};
     const std::string_view position = config_.sink.headers == Headers::position
                                           ? position_of(message.lsn, message.ordinal)
@@ -193,6 +240,15 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
         default:
             break;
     }
+    const bool truncate = row.operation == wire::Operation::Truncate;
+    // The flags of a truncate share the field.
+    if (!truncate && (row.images & wire::kOversize) != 0) {
+        throw oversize_error(
+            "A row of table " + entry.schema.schema + "." + entry.schema.table + " does not fit into a frame",
+            "Leave the table out of source.tables, or the operation out of `operations` in a [[table]] "
+            "entry, "
+            "until the row is passed.");
+    }
     value_.clear();
     RenderStatus status = canal_->render(target.prepared, row, now_ms_, value_);
     if (status.outcome == Rendered::nothing) return;
@@ -202,7 +258,6 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
     if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
     const std::string_view key = status.outcome == Rendered::message ? key_.view() : std::string_view();
 
-    const bool truncate = row.operation == wire::Operation::Truncate;
     const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
     const uint32_t hash = partition_hash(target, row, key);
     const std::string_view position = config_.sink.headers == Headers::position

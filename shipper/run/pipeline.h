@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 
@@ -99,6 +100,7 @@ class Pipeline {
     };
 
     void prepare(Walker::Entry& entry);
+    void warn_of_partial_key(const RelationSchema& relation);
     void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
     void produce(const LogicalMessage& message, const WhileBlocked& while_blocked);
     void send(TopicHandle topic, std::string_view key, std::string_view value, std::string_view position,
@@ -119,6 +121,7 @@ class Pipeline {
     std::optional<TopicHandle> message_topic_;  // once a message has come
     std::optional<Walker> walker_;
     std::string database_;
+    std::set<std::string> warned_;  // tables whose key is not in their replica identity
 
     Output key_;
     Output value_;

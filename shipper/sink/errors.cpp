@@ -136,6 +136,9 @@ Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const Sin
 
 Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {
     const std::string why = reason(code, detail);
+    // OpenSSL's refusal of a certificate comes under this code too, depending on when it is noticed.
+    if (code == RD_KAFKA_RESP_ERR__TRANSPORT && detail.find("SSL routines:") != std::string::npos)
+        code = RD_KAFKA_RESP_ERR__SSL;
     switch (code) {
         case RD_KAFKA_RESP_ERR__AUTHENTICATION:
         case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:

@@ -11,9 +11,11 @@
 #include <memory>
 
 #include "config/load.h"
+#include "config/text.h"
 #include "format/canal_json.h"
 #include "format/pretty.h"
 #include "record/frame_walker.h"
+#include "run/logging.h"
 #include "run/stop_flag.h"
 #include "source/precheck.h"
 #include "source/replication_stream.h"
@@ -73,6 +75,12 @@ class Tail {
         if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
         if (!pretty_) out_.push_back('\n');
         ++printed_;
+        // The flags of a truncate share the field.
+        if (row.operation != wire::Operation::Truncate && (row.images & wire::kOversize) != 0) {
+            log_warning(
+                "values that do not fit into a frame are left out of a row",
+                {{"schema", entry.schema.schema}, {"table", entry.schema.table}, {"change", printed_}});
+        }
     }
     void on_message(const LogicalMessage&) {}
 
@@ -131,7 +139,7 @@ int run_tail(const TailOptions& options) {
     ReplicationStream stream(std::move(connection), slot, start.position,
                              PluginOptions{{"options", plugin_options_json(source)}});
     if (isatty(STDERR_FILENO))
-        std::fprintf(stderr, "watching %s; Ctrl-C ends it\n", identity.database.c_str());
+        std::fprintf(stderr, "watching %s; Ctrl-C ends it\n", printable(identity.database).c_str());
 
     Tail tail(options, identity.database);
     Lsn received = start.position;

@@ -1,4 +1,4 @@
-"""A TCP proxy on 127.0.0.1 that a test turns against the two sides: cut, stall, refuse, change what the server sends."""
+"""A TCP proxy on 127.0.0.1 that a test turns against the two sides: it cuts, stalls, refuses, changes bytes."""
 
 import contextlib
 import select

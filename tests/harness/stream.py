@@ -1,4 +1,4 @@
-"""What must hold of the records that a shipper wrote: nothing lost, in order per key, repeats told by their position."""
+"""What must hold of the records that a shipper wrote: nothing lost, in order per key, repeats told by position."""
 
 import contextlib
 import json
@@ -120,7 +120,7 @@ class CounterLoad:
             row = record.json["data"][0]
             values[int(row["k"])].append(int(row["v"]))
         for key, value in truth.items():
-            assert values[key] == list(range(value + 1)), f"key {key}: {len(values[key])} of {value + 1}, or not in order"
+            assert values[key] == list(range(value + 1)), f"key {key}: {len(values[key])} of {value + 1}, or disorder"
         assert values.keys() == truth.keys()
         return repeats
 

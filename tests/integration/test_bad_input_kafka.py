@@ -45,7 +45,8 @@ def test_brokers_that_cannot_be_reached(server, broker, guarded_kafka, database,
         "no tls there": (broker.brokers, trusting, "WF3002", "", "must not have it"),
         "tls there": (guarded_kafka.tls, {}, "WF3002", "", "security.protocol"),
     }
-    started = {name: task(name=f"{slot_name}_{number}", sink={"brokers": brokers, "kafka": kafka}, retry=NO_RETRY).start()
+    started = {name: task(name=f"{slot_name}_{number}", retry=NO_RETRY,
+                          sink={"brokers": brokers, "kafka": kafka}).start()
                for number, (name, (brokers, kafka, *_)) in enumerate(cases.items())}
     for name, (brokers, _, expected, why, remedy) in cases.items():
         status, code, message, fields = ended(started[name])
@@ -185,7 +186,8 @@ def test_a_key_column_that_the_table_does_not_have(server, database, slot_name, 
 @pytest.mark.parametrize(("properties", "code"), [
     ({"no.such.property": "x"}, "WF3001"), ({"linger.ms": "soon"}, "WF3001"), ({"compression.type": "rar"}, "WF3001"),
     ({"acks": "0"}, "WF3001"), ({"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}, "WF3001"),
-    ({"transactional.id": "x"}, "WF1006"), ({"bootstrap.servers": "x:1"}, "WF1006"), ({"partitioner": "random"}, "WF1006")])
+    ({"transactional.id": "x"}, "WF1006"), ({"bootstrap.servers": "x:1"}, "WF1006"),
+    ({"partitioner": "random"}, "WF1006")])
 def test_a_kafka_property_that_cannot_be(properties, code, server, database, slot_name, task):
     walferry = task(sink={"kafka": properties}).start()
     assert walferry.wait() == 2

@@ -110,7 +110,8 @@ def test_a_slot_whose_wal_is_gone(bare_server, broker, slot_name, topic_prefix, 
     def lost():
         bare_server.psql("insert into bulk select repeat('x', 1000) from generate_series(1, 20000);"
                          "select pg_switch_wal(); checkpoint")
-        return bare_server.psql(f"select wal_status from pg_replication_slots where slot_name = '{slot_name}'") == "lost"
+        query = "select wal_status from pg_replication_slots where slot_name = %s"
+        return bare_server.query(query, (slot_name,)) == [("lost",)]
 
     wait_until(lost, "the slot to be given up", 60, interval=0)
     try:
@@ -195,7 +196,8 @@ def test_a_server_that_cannot_be_reached(slot_name, broker, task):
 def test_a_dsn_that_is_none(dsn, broker, slot_name, task):
     walferry = task(source={"dsn": dsn}, retry=NO_RETRY).start()
     status = walferry.wait()
-    assert status in (2, 3) and re.search(r"WF(2002|1006|2003|2004|2007)", walferry.log()) and "remedy" in walferry.log()
+    log = walferry.log()
+    assert status in (2, 3) and re.search(r"WF(2002|1006|2003|2004|2007)", log) and "remedy" in log
 
 
 def test_a_database_that_is_not_there(server, slot_name, broker, task):

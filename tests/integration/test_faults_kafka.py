@@ -71,6 +71,10 @@ def test_a_stop_while_kafka_is_away_is_bounded_and_says_what_is_missing(server, 
     broker.kill()
     before = server.current_lsn()
     server.psql("insert into t select generate_series(2, 100)", database)
+    end = server.current_lsn()
+    received = "select write_lsn >= %s::pg_lsn from pg_stat_replication where application_name = %s"
+    parameters = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}", f"walferry-{slot_name}"
+    wait_until(lambda: server.query(received, parameters) == [(True,)], "the rows to be with the shipper", 20)
     walferry.wait_for_log("all brokers are down")
     assert walferry.stop(timeout=15) == 4
     last = log_lines(walferry.log())[-1]

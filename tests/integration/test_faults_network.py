@@ -42,7 +42,8 @@ def test_connections_cut_under_load(server, broker, database, slot_name, topic_p
     assert set(codes(proxied)) <= {"WF2003", "WF2012"}
 
 
-def test_a_connection_that_cannot_be_made_for_a_while(server, broker, database, slot_name, topic_prefix, proxy, proxied):
+def test_a_connection_that_cannot_be_made_for_a_while(server, broker, database, slot_name, topic_prefix, proxy,
+                                                      proxied):
     server.psql("create table t (id int primary key)", database)
     proxy.refuse()
     proxy.cut()
@@ -55,7 +56,8 @@ def test_a_connection_that_cannot_be_made_for_a_while(server, broker, database, 
     assert len(broker.consume(topic_prefix + "public.t")) == 10 and proxied.stop() == 0
 
 
-@pytest.mark.parametrize(("change", "code"), [(flip_bit, "WF4001"), (shorten_message, "WF4001"), (cut_within, "WF2003")])
+@pytest.mark.parametrize(("change", "code"), [(flip_bit, "WF4001"), (shorten_message, "WF4001"),
+                                              (cut_within, "WF2003")])
 def test_bytes_changed_on_the_way(change, code, server, broker, database, slot_name, topic_prefix, proxy, proxied):
     """A frame that is not what the plugin wrote is read again; nothing of it reaches Kafka."""
     server.psql("create table t (id int primary key, note text)", database)
@@ -67,7 +69,8 @@ def test_bytes_changed_on_the_way(change, code, server, broker, database, slot_n
     server.wait_confirmed(slot_name)
     assert proxy.happened.is_set() and codes(proxied)[0] == code
     records = broker.consume(topic_prefix + "public.t")
-    assert [record.json["data"][0]["note"] for record in records] == ["before", "needle in a haystack", "with it", "after"]
+    notes = [record.json["data"][0]["note"] for record in records]
+    assert notes == ["before", "needle in a haystack", "with it", "after"]
     assert_ordered(records)
     assert proxied.stop() == 0
 
@@ -100,5 +103,6 @@ def test_a_half_open_connection_is_noticed(server, broker, database, slot_name, 
 def test_an_idle_server_that_answers_is_not_silent(server, broker, database, slot_name, topic_prefix, proxy, task):
     walferry = start(server, database, proxy, task, silence_timeout="1s")
     now = server.query("select clock_timestamp()")[0][0]
-    wait_until(lambda: server.query("select clock_timestamp() > %s + interval '3 s'", (now,))[0][0], "three seconds", 10)
+    wait_until(lambda: server.query("select clock_timestamp() > %s + interval '3 s'", (now,))[0][0],
+               "three seconds", 10)
     assert walferry.stop() == 0 and codes(walferry) == []

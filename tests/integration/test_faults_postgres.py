@@ -101,7 +101,7 @@ def test_a_slot_dropped_behind_the_back_is_not_made_again_in_silence(server, dat
     server.drop_slot(slot_name)
     assert walferry.wait() == 3
     last = log_lines(walferry.log())[-1]
-    assert last["fields"]["code"] == "WF2023" and "loaded again" in last["fields"]["remedy"]
+    assert last["fields"]["code"] == "WF2023" and "new slot" in last["fields"]["remedy"]
     assert server.confirmed_lsn(slot_name) is None
 
 

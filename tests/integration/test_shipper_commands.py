@@ -128,7 +128,8 @@ def test_tail_without_a_server_or_with_a_lost_one(server, database):
     done = run_once("tail", "host=127.0.0.1 port=1 dbname=x")
     assert done.returncode == 3 and "WF2003" in done.stderr and "remedy:" in done.stderr
     with tail(server, database) as process:
-        server.query("select pg_terminate_backend(active_pid) from pg_replication_slots where database = %s", (database,))
+        server.query("select pg_terminate_backend(active_pid) from pg_replication_slots where database = %s",
+                     (database,))
         _, err = process.communicate(timeout=20)
     assert process.returncode == 3 and "WF2012" in err
 
@@ -224,7 +225,8 @@ def test_config_lists_all_settings_and_those_in_force(task):
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["run"], ["run", "a", "b"], ["tail"], ["--frobnicate"],
                                        ["tail", "dbname=x", "--count", "0"], ["tail", "dbname=x", "--count", "-1"],
-                                       ["tail", "dbname=x", "--tables", "a.b.c.*.\""], ["tail", "dbname=x", "--format", "x"],
+                                       ["tail", "dbname=x", "--tables", "a.b.c.*.\""],
+                                       ["tail", "dbname=x", "--format", "x"],
                                        ["config", "x.toml", "--markdown"], ["run", ""]])
 def test_a_wrong_command_line(arguments):
     done = run_once(*arguments)

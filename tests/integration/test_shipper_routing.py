@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 
 # Keys that are easy to get wrong: other scripts, quotes, an empty text, what JSON escapes.
-KEYS = ["a", "b", "", "Łukasz", "日本語", "😀", 'qu"ote', "back\\slash", "tab\t", "line\n", "x" * 300, *map(str, range(100))]
+KEYS = ["a", "b", "", "Łukasz", "日本語", "😀", 'qu"ote', "back\\slash", "tab\t", "line\n", "x" * 300,
+        *map(str, range(100))]
 
 
 def start(task, **changes):
@@ -83,8 +84,8 @@ def test_java_hash_of_the_key_columns(server, broker, database, slot_name, topic
 
 
 @pytest.mark.parametrize("partition_hash", ["murmur2", "java"])
-def test_a_key_that_the_server_did_not_log_again_keeps_its_partition(partition_hash, server, broker, database, slot_name,
-                                                                     topic_prefix, task):
+def test_a_key_that_the_server_did_not_log_again_keeps_its_partition(partition_hash, server, broker, database,
+                                                                     slot_name, topic_prefix, task):
     server.psql("create table t (k text, v int); alter table t alter k set storage external;"
                 "alter table t replica identity full", database)
     start(task, sink={"topic_partitions": 50, "partition_hash": partition_hash},
@@ -143,7 +144,8 @@ def test_an_entry_for_a_table_changes_topic_key_and_operations(server, broker, d
           table=[{"match": "s.*", "topic": topic_prefix + "all"},
                  {"match": "s.orders", "topic": topic_prefix + "x.{name}.{db}.{schema}.{table}",
                   "key": ["region", "customer"], "operations": ["insert", "truncate"]}])
-    server.psql("insert into s.orders values (1, 10, 'eu'), (2, 10, 'eu'), (3, 11, null); update s.orders set customer = 1;"
+    server.psql("insert into s.orders values (1, 10, 'eu'), (2, 10, 'eu'), (3, 11, null);"
+                "update s.orders set customer = 1;"
                 "insert into s.other values (1); truncate s.orders; truncate s.other", database)
     server.wait_confirmed(slot_name)
     orders = broker.consume(f"{topic_prefix}x.{slot_name}.{database}.s.orders")

@@ -77,6 +77,35 @@ TEST(AckTracker, ConfirmsAnEmptyGroupAtOnceOnlyWhenNothingIsBeforeIt) {
     EXPECT_EQ(tracker.confirmed(), Lsn{300});
 }
 
+TEST(AckTracker, EmptyGroupsTakeNoRoomBehindOneThatWaits) {
+    AckTracker tracker(Lsn{0}, 0xFFFFFFFF);
+    const uint32_t waiting = group_of(tracker, 1, 100);
+    for (uint64_t end = 101; end <= 5000; ++end) group_of(tracker, 0, end);
+    EXPECT_EQ(tracker.groups(), 1U);
+    const uint32_t next = group_of(tracker, 1, 5001);
+    EXPECT_EQ(next, 0U);
+    group_of(tracker, 0, 5002);
+    tracker.acknowledged(waiting);
+    EXPECT_EQ(tracker.confirmed(), Lsn{5000});
+    tracker.acknowledged(next);
+    EXPECT_EQ(tracker.confirmed(), Lsn{5002});
+    EXPECT_TRUE(tracker.idle());
+}
+
+TEST(AckTracker, AGroupAcknowledgedBeforeItsEndTakesNoRoomEither) {
+    AckTracker tracker;
+    const uint32_t waiting = group_of(tracker, 1, 100);
+    const uint32_t group = tracker.open();
+    tracker.produced(2);
+    tracker.acknowledged(group, 2);
+    tracker.close(Lsn{200});
+    EXPECT_EQ(tracker.groups(), 1U);
+    EXPECT_EQ(tracker.confirmed(), Lsn{0});
+    EXPECT_THROW(tracker.acknowledged(group), std::logic_error);
+    tracker.acknowledged(waiting);
+    EXPECT_EQ(tracker.confirmed(), Lsn{200});
+}
+
 TEST(AckTracker, KeepaliveMovesAnIdlePosition) {
     AckTracker tracker(Lsn{100});
     tracker.keepalive(Lsn{150});
@@ -172,6 +201,12 @@ struct Model {
         for (const Group& group : groups) sum += group.produced - group.acknowledged;
         return sum;
     }
+    // Groups that need a place: those with messages, the first and the open one.
+    size_t needed() const {
+        size_t count = 0;
+        for (const Group& group : groups) count += group.produced > 0 || !group.closed ? 1 : 0;
+        return count + 1;
+    }
     void forget_done() {
         while (groups.size() > 1 && groups[0].closed && groups[0].produced == groups[0].acknowledged) {
             start = groups[0].end;
@@ -227,6 +262,7 @@ TEST(AckTracker, AgreesWithTheModelOnRandomHistories) {
             ASSERT_EQ(tracker.outstanding(), model.outstanding());
             ASSERT_EQ(tracker.idle(),
                       model.outstanding() == 0 && (model.groups.empty() || model.groups.back().closed));
+            ASSERT_LE(tracker.groups(), model.needed());
             ASSERT_GE(tracker.confirmed().value, last_confirmed);
             last_confirmed = tracker.confirmed().value;
         }

@@ -75,6 +75,35 @@ TEST_F(Logging, TextHasFieldsAndNoControlCharacters) {
     EXPECT_NE(text.find("Z error   it broke table=\"a b\" name=x\\ny n=-1\n"), std::string::npos) << text;
 }
 
+TEST_F(Logging, NothingThatATerminalObeysIsLoggedInEitherForm) {
+    const std::string hostile =
+        "x\x1B[31m\x7F\xC2\x9B\x9B"
+        "31m \xC2\xA0\xC3\x9B";
+    for (const LogFormat format : {LogFormat::text, LogFormat::json}) {
+        SCOPED_TRACE(format == LogFormat::text ? "text" : "json");
+        start(format);
+        log_warning(hostile, {{"name", hostile}});
+        const std::string text = read_all();
+        const std::string shown = R"(x\u001b[31m\u007f\u009b)"
+                                  "\uFFFD"
+                                  "31m \u00A0\u00DB";
+        EXPECT_NE(text.find(shown), std::string::npos) << text;
+        for (const char* part : {"\x1B", "\x7F", "\xC2\x9B",
+                                 "\x9B"
+                                 "31m"})
+            EXPECT_EQ(text.find(part), text.npos);
+        if (format == LogFormat::json) {
+            const auto line = nlohmann::json::parse(text);
+            EXPECT_EQ(line["msg"],
+                      "x\x1B[31m\x7F\xC2\x9B\uFFFD"
+                      "31m \u00A0\u00DB");
+            EXPECT_EQ(line["msg"], line["fields"]["name"]);
+        }
+        ::close(pipe_[0]);
+        ASSERT_EQ(::pipe(pipe_), 0);
+    }
+}
+
 TEST_F(Logging, LevelsBelowTheConfiguredAreLeftOut) {
     start(LogFormat::text, LogLevel::warning);
     log_debug("no");

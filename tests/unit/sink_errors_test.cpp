@@ -91,6 +91,11 @@ TEST(SinkErrors, ConnectionErrorsTellLoginTlsAndNetworkApart) {
     EXPECT_EQ(code(RD_KAFKA_RESP_ERR__SSL), ErrorCode::kafka_tls);
     EXPECT_EQ(code(RD_KAFKA_RESP_ERR__TRANSPORT), ErrorCode::kafka_unreachable);
     EXPECT_EQ(code(RD_KAFKA_RESP_ERR__RESOLVE), ErrorCode::kafka_unreachable);
+    EXPECT_EQ(connection_error(
+                  RD_KAFKA_RESP_ERR__TRANSPORT,
+                  "ssl://b:9093/bootstrap: error:0A000086:SSL routines::certificate verify failed", options())
+                  .code(),
+              ErrorCode::kafka_tls);
     EXPECT_EQ(connection_error(RD_KAFKA_RESP_ERR__TRANSPORT, {}, options()).retry(), Retry::sink);
     EXPECT_TRUE(contains(connection_error(RD_KAFKA_RESP_ERR__TRANSPORT, "refused\n", options()).why(),
                          "refused (_TRANSPORT)"));
