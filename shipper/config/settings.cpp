@@ -49,7 +49,9 @@ const Setting kSettings[] = {
      .member = [](Task& t, Table&) -> Member { return &t.source.operations; }},
     {.path = "source.publish_via_root",
      .example = "true",
-     .help = "Whether a partition's changes carry the name of the partitioned table at the root.",
+     .help =
+         "Whether a partition's changes carry the name of the partitioned table at the root; a TRUNCATE of a "
+         "single partition is then not sent.",
      .member = [](Task& t, Table&) -> Member { return &t.source.publish_via_root; }},
     {.path = "source.origin",
      .example = R"("none")",

@@ -56,11 +56,10 @@ char* append_hex(char* p, uint32_t value) {
 }
 
 Error oversize_error(std::string what, std::string remedy) {
-    return {
-        ErrorCode::record_oversize, std::move(what),
-        "It has more than about 1 GB, or a value that the server cannot print; a message without it would "
-        "look whole.",
-        std::move(remedy)};
+    return {ErrorCode::record_oversize, std::move(what),
+            "It has more than about 1 GB, or a value too large for the server to print. A message without it "
+            "would look whole.",
+            std::move(remedy)};
 }
 
 // Whether every change of a row that is sent holds the row's message key.

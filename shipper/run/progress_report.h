@@ -17,7 +17,10 @@ class ProgressReport {
     ProgressReport(const Counters& counters, bool terminal);
     ~ProgressReport();
 
-    void server_position(Lsn wal_end) { server_ = wal_end; }
+    // A position that the server's log is known to have reached; the largest counts.
+    void server_position(Lsn lsn) {
+        if (server_ < lsn) server_ = lsn;
+    }
     void confirmed(Lsn lsn) { confirmed_ = lsn; }
     // Writes what is due. Cheap when nothing is.
     void tick(const Pipeline& pipeline);

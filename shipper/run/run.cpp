@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -71,7 +72,7 @@ class Task {
         memory_.streamed = false;
         const auto start = Clock::now();
         const uint64_t rows = counters_.rows;
-        const Lsn confirmed = memory_.confirmed;
+        const Lsn before = reached();
         try {
             if (!pipeline_) {
                 auto pipeline = std::make_unique<Pipeline>(config_, counters_, confirmed_);
@@ -86,8 +87,7 @@ class Task {
             // acknowledged more, since the same rows may be produced again and again; for PostgreSQL also
             // when it was there for a while.
             const bool lasted = counters_.rows != rows || Clock::now() - start > config_.retry.max_delay;
-            const bool advanced =
-                confirmed < memory_.confirmed || (pipeline_ && confirmed < pipeline_->confirmed());
+            const bool advanced = before < reached();
             if (memory_.streamed && (advanced || (lasted && error.retry() == Retry::source))) {
                 connection_backoff_.reset();
                 other_backoff_.reset();
@@ -96,9 +96,16 @@ class Task {
         }
     }
 
+    // How far Kafka is known to have everything. The server may forget what it was told, this does not.
+    Lsn reached() const {
+        const Lsn acknowledged = pipeline_ ? pipeline_->confirmed() : Lsn{};
+        return std::max({memory_.confirmed, confirmed_, acknowledged});
+    }
+
     // Stopped by a signal while something was amiss: that is no failure where nothing was on its way.
     bool ends_well(const Error& error) const {
         if (error.retry() == Retry::never && error.code() != ErrorCode::source_stopped) return false;
+        if (memory_.confirmed < owed_) return false;
         return !pipeline_ || (pipeline_->idle() && pipeline_->confirmed() <= memory_.confirmed);
     }
 
@@ -138,7 +145,13 @@ class Task {
     // A producer that failed has lost messages: a new one takes its place, from the last confirmed position.
     void drop_pipeline() {
         if (!pipeline_) return;
-        confirmed_ = pipeline_->confirmed();
+        // Before its first session a pipeline knows of no confirmed position.
+        confirmed_ = std::max(confirmed_, pipeline_->confirmed());
+        if (!pipeline_->idle() || memory_.confirmed < pipeline_->confirmed()) {
+            // An open transaction ends after what was read to its end.
+            const Lsn read = pipeline_->resume_position();
+            owed_ = std::max(owed_, Lsn{read.value + (pipeline_->in_transaction() ? 1 : 0)});
+        }
         pipeline_.reset();
     }
 
@@ -149,6 +162,7 @@ class Task {
     SessionMemory memory_;
     std::unique_ptr<Pipeline> pipeline_;
     Lsn confirmed_;  // by the deliveries before
+    Lsn owed_;       // up to here a producer that was given up had rows that Kafka may lack
     Backoff connection_backoff_;
     Backoff other_backoff_;
 };

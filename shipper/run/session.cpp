@@ -16,6 +16,8 @@ constexpr milliseconds kStopHandshake{2000};
 // A signal that comes just before a wait does not end it.
 constexpr milliseconds kLongestWait{500};
 constexpr seconds kStallWorthALine{10};
+// Below this a short pause of either side would end the connection.
+constexpr milliseconds kShortestSenderTimeout{1000};
 
 SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
     const std::string& slot = config.source.slot;
@@ -50,16 +52,49 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
 }
 
 void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
-    if (!memory.identity) {
-        memory.identity = now;
-        return;
-    }
+    if (!memory.identity) memory.identity = now;
     if (memory.identity->system == now.system) return;
     throw Error(ErrorCode::source_other_cluster,
                 "The server has system identifier " + std::to_string(now.system.value) + ", before it was " +
                     std::to_string(memory.identity->system.value),
                 "The address leads to another cluster than before.",
                 "Let source.dsn point to the old cluster, or start a task with a new name and slot.");
+}
+
+// A server that was set back, or parted from the old one, gives out positions before `resume` a second time:
+// streaming on from there would leave out what is new at them.
+void require_same_history(Connection& connection, const SystemIdentity& now, Lsn resume,
+                          SessionMemory& memory) {
+    if (resume == Lsn{}) {  // nothing was read yet
+        memory.identity = now;
+        return;
+    }
+    const Timeline before = memory.identity->timeline;
+    if (now.timeline != before) {
+        throw Error(ErrorCode::source_timeline_changed,
+                    "The server is on timeline " + std::to_string(now.timeline.value) + ", before it was " +
+                        std::to_string(before.value),
+                    "A standby was promoted or a backup recovered. What was read up to " + lsn_text(resume) +
+                        " may not be part of the new history.",
+                    "Check where the new timeline began, and whether changes that Kafka has were lost by the "
+                    "failover. Then start the task again: it goes on from the slot's own position.");
+    }
+    if (resume <= now.flushed) return;
+    const QueryResult standby = connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby");
+    if (standby.value(0, "standby") == "t") {
+        throw Error(ErrorCode::source_in_recovery,
+                    "The server is in recovery and has reached " + lsn_text(now.flushed) +
+                        ", the shipper has read up to " + lsn_text(resume),
+                    "", "The shipper tries again by itself until the server has caught up.");
+    }
+    throw Error(
+        ErrorCode::source_behind,
+        "The server's log ends at " + lsn_text(now.flushed) + ", the shipper has read up to " +
+            lsn_text(resume),
+        "The server was set back: a copy or snapshot of its data was put in place, or flushed data was "
+        "lost.",
+        "Find out what was restored: Kafka has changes that the database no longer knows. Then start "
+        "the task again: it goes on from the slot's own position.");
 }
 
 }  // namespace
@@ -74,9 +109,10 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     // First, so that nothing is made in a cluster that is not ours.
     const SystemIdentity identity = identify_system(connection);
     require_same_cluster(identity, memory);
+    const Lsn resume = pipeline.resume_position();
+    require_same_history(connection, identity, resume, memory);
     const SlotStart slot = prepare_slot(connection, config, memory);
     memory.had_slot = true;
-    const Lsn resume = pipeline.resume_position();
     if (resume != Lsn{} && resume < slot.position) {
         throw Error(ErrorCode::source_slot_moved,
                     "The slot \"" + config.source.slot + "\" stands at " + lsn_text(slot.position) +
@@ -85,7 +121,12 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
                     "Find out what; the tables that changed in between have to be loaded again.");
     }
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot.position);
-    received_ = confirmed_ = memory.confirmed = pipeline.confirmed();
+    memory.confirmed = slot.position;
+    received_ = confirmed_ = pipeline.confirmed();
+    report.server_position(identity.flushed);
+    const milliseconds sender_timeout = limit_sender_timeout(
+        connection, std::max<milliseconds>(config.source.silence_timeout / 3, kShortestSenderTimeout));
+    status_interval_ = std::min(milliseconds(config.source.status_interval_ms), sender_timeout / 4);
     stream_ = std::make_unique<ReplicationStream>(
         std::move(connection), config.source.slot, pipeline.resume_position(),
         PluginOptions{{"options", plugin_options_json(config.source)}});
@@ -115,7 +156,7 @@ void Session::run() {
 }
 
 void Session::stream_until_stopped() {
-    const milliseconds wait = std::min(milliseconds(config_.source.status_interval_ms), kLongestWait);
+    const milliseconds wait = std::min(status_interval_, kLongestWait);
     while (!stop_.load(std::memory_order_relaxed)) {
         take(stream_->next(wait));
         confirm(false);
@@ -126,7 +167,9 @@ void Session::take(const StreamEvent& event) {
     switch (event.kind) {
         case StreamEvent::Kind::frame:
             if (received_ < event.wal_end) received_ = event.wal_end;
+            report_.server_position(event.wal_end);
             pipeline_.frame(event.payload, while_blocked_);
+            report_.server_position(pipeline_.resume_position());
             break;
         case StreamEvent::Kind::keepalive:
             if (received_ < event.wal_end) received_ = event.wal_end;
@@ -148,9 +191,10 @@ void Session::confirm(bool now) {
     const Clock::time_point time = Clock::now();
     if (!now && time < next_status_) return;
     pipeline_.poll();
-    confirmed_ = memory_.confirmed = pipeline_.confirmed();
+    confirmed_ = pipeline_.confirmed();
     stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
-    next_status_ = time + milliseconds(config_.source.status_interval_ms);
+    memory_.confirmed = confirmed_;
+    next_status_ = time + status_interval_;
     report_.confirmed(confirmed_);
     report_.tick(pipeline_);
     check_kafka();
@@ -226,7 +270,7 @@ void Session::drain() {
         confirm(false);
     }
     confirm(true);
-    stream_->stop(kStopHandshake);
+    const bool ended = stream_->stop(kStopHandshake);
     if (pipeline_.in_transaction() || !flushed) {
         throw Error(ErrorCode::kafka_not_drained,
                     "Stopped with " + std::to_string(pipeline_.outstanding()) +
@@ -237,7 +281,14 @@ void Session::drain() {
                     "Nothing is lost: the next start sends again what comes after " + lsn_text(confirmed_) +
                         ", so some of it may be in Kafka twice. The time is shutdown.timeout.");
     }
-    log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});
+    if (ended) {
+        log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});
+    } else {
+        log_warning(
+            "everything is acknowledged; the position was sent, but the server did not end the stream, so it "
+            "may not have taken it and some rows may come twice",
+            {{"sent", lsn_text(confirmed_)}});
+    }
 }
 
 }  // namespace walferry

@@ -21,7 +21,7 @@ struct SessionMemory {
     std::optional<SlotHolder> slot_holder;   // who held the slot at the last attempt
     bool streamed = false;                   // the last attempt reached the stream
     bool had_slot = false;  // an attempt before reached it: the slot is there, or was dropped
-    Lsn confirmed;          // last told to the server
+    Lsn confirmed;          // what the server has: the slot's position, then what was told
 };
 
 class Session {
@@ -55,6 +55,7 @@ class Session {
     const std::atomic<bool>& stop_;
     std::unique_ptr<ReplicationStream> stream_;
     Pipeline::WhileBlocked while_blocked_;
+    std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
     bool draining_ = false;
     bool stall_logged_ = false;

@@ -40,10 +40,7 @@ std::string option(const PQconninfoOption* options, std::string_view keyword) {
     return "";
 }
 
-// libpq quotes the piece of the string that it could not read; next to a password that may be half of it.
-std::string mask_quoted(std::string_view text, const std::string& dsn) {
-    if (dsn.find("password") == std::string::npos && dsn.find("://") == std::string::npos)
-        return std::string(text);
+std::string without_quoted(std::string_view text) {
     std::string masked;
     bool inside = false;
     for (char c : text) {
@@ -51,6 +48,26 @@ std::string mask_quoted(std::string_view text, const std::string& dsn) {
         if (!inside || c == '"') masked += c;
     }
     return masked;
+}
+
+// libpq quotes the piece of the string that it could not read; next to a password that may be half of it.
+std::string mask_quoted(std::string_view text, const std::string& dsn) {
+    if (dsn.find("password") == std::string::npos && dsn.find("://") == std::string::npos)
+        return std::string(text);
+    return without_quoted(text);
+}
+
+// In a URI libpq ends the password at the first '@', so one with an '@' in it runs on into the hosts or the
+// ports. Where that rest ends, its '@' included; 0 if there is none. A host that begins with '@' is an
+// abstract socket.
+size_t end_of_secret(std::string_view hosts) {
+    for (size_t at = hosts.rfind('@'); at != std::string_view::npos && at > 0; at = hosts.rfind('@', at - 1))
+        if (hosts[at - 1] != ',') return at + 1;
+    return 0;
+}
+
+std::string addresses(const PQconninfoOption* options) {
+    return option(options, "host") + ":" + option(options, "port");
 }
 
 // libpq's messages run over several lines with tabs; ours take one.
@@ -203,7 +220,7 @@ void Connection::start(const ConnectionSettings& settings) {
     const bool about_address = text.find("connection to server") != std::string_view::npos ||
                                text.find("could not") != std::string_view::npos;
     if (about_address) throw_connect_error();
-    throw Error(ErrorCode::source_dsn, "The DSN of the source is not usable", one_line(text),
+    throw Error(ErrorCode::source_dsn, "The DSN of the source is not usable", masked_words(text),
                 "Correct that setting in the DSN, the PG* variables or the service file");
 }
 
@@ -228,13 +245,24 @@ void Connection::remember_scene() {
     const auto text = [](const char* value) { return std::string(value == nullptr ? "" : value); };
     const std::string host = text(PQhost(raw()));
     scene_.server = host.empty() ? "PostgreSQL" : "PostgreSQL at " + host + ":" + text(PQport(raw()));
+    const OptionsPtr effective{PQconninfo(raw())};
+    const std::string all = addresses(effective.get());
+    if (const size_t end = end_of_secret(all); end > 0)
+        scene_.server = "PostgreSQL at ***@" + all.substr(end);
     scene_.database = text(PQdb(raw()));
     scene_.user = text(PQuser(raw()));
 }
 
 void Connection::throw_connect_error() {
     remember_scene();
-    throw map_server_error(parse_connect_message(PQerrorMessage(raw())), scene_);
+    ServerError error = parse_connect_message(PQerrorMessage(raw()));
+    error.message = masked_words(error.message);
+    throw map_server_error(error, scene_);
+}
+
+std::string Connection::masked_words(std::string_view text) {
+    const OptionsPtr effective{PQconninfo(raw())};
+    return one_line(end_of_secret(addresses(effective.get())) > 0 ? without_quoted(text) : std::string(text));
 }
 
 void Connection::throw_connection_lost() {

@@ -95,6 +95,8 @@ class Connection {
     void finish_handshake(std::chrono::steady_clock::time_point deadline);
     void remember_scene();
     [[noreturn]] void throw_connect_error();
+    // libpq's message in one line, without names that may hold a part of a password.
+    std::string masked_words(std::string_view text);
     void cancel();
 
     const std::atomic<bool>& stop_;

@@ -28,7 +28,7 @@ Number number(const QueryResult& result, std::string_view column) {
     Number value{};
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (problem != std::errc{} || end != text.data() + text.size())
-        throw Error(ErrorCode::source_protocol, "The answer to IDENTIFY_SYSTEM cannot be read",
+        throw Error(ErrorCode::source_protocol, "The server's answer cannot be read",
                     "The column " + std::string(column) + " is not a number",
                     "Reach the server directly, without a pooler between");
     return value;
@@ -45,6 +45,15 @@ SystemIdentity identify_system(Connection& connection) {
     return {SystemId{number<uint64_t>(answer, "systemid")}, Timeline{number<uint32_t>(answer, "timeline")},
             parse_lsn(answer.value(0, "xlogpos").value_or("")).value_or(Lsn{}),
             answer.value(0, "dbname").value_or("")};
+}
+
+milliseconds limit_sender_timeout(Connection& connection, milliseconds longest) {
+    const QueryResult answer = connection.query(
+        "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'");  // ms; 0: never
+    const milliseconds now{number<int64_t>(answer, "setting")};
+    if (now > milliseconds{0} && now <= longest) return now;
+    connection.query("SET wal_sender_timeout = " + std::to_string(longest.count()));
+    return longest;
 }
 
 void ReplicationStream::FreeMessage::operator()(char* message) const {
@@ -123,6 +132,8 @@ bool ReplicationStream::wait(milliseconds longest) {
     const int bounded = static_cast<int>(std::min<milliseconds::rep>(longest.count(), 3'600'000));
     const int ready = ::poll(entries, 2, bounded);
     if (ready < 0) return false;
+    // Bytes of a large message count as well: it may take long to be whole.
+    if ((entries[0].revents & POLLIN) != 0) last_heard_ = steady_clock::now();
     return entries[1].revents == 0 || (entries[0].revents & POLLIN) != 0;
 }
 

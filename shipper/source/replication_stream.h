@@ -27,6 +27,11 @@ struct SystemIdentity {
 };
 SystemIdentity identify_system(Connection& connection);
 
+// Makes the server end the session, and before that ask for an answer, after at most `longest` without one;
+// it also makes it say something while it decodes what is not for us. Returns the time that is in force. Call
+// it before streaming.
+std::chrono::milliseconds limit_sender_timeout(Connection& connection, std::chrono::milliseconds longest);
+
 struct StreamEvent {
     // none: nothing within the time, or the wake descriptor became readable. end: the server closed the
     // stream.
@@ -70,7 +75,7 @@ class ReplicationStream {
     // transaction it may not) or the connection is lost. Throws nothing.
     bool stop(std::chrono::milliseconds timeout);
 
-    // When bytes last came from the server.
+    // When bytes last came from the server, part of a message included.
     std::chrono::steady_clock::time_point last_heard() const { return last_heard_; }
     // For commands after stop() returned true.
     Connection& connection() { return connection_; }

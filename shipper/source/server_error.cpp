@@ -40,8 +40,10 @@ class Mapper {
         if (auto mapped = login()) return *mapped;
         if (auto mapped = limits()) return *mapped;
         if (auto mapped = slot()) return *mapped;
-        if (auto mapped = plugin()) return *mapped;
+        // Before the plugin's: a server that shuts down may do so within one of the plugin's callbacks.
         if (auto mapped = availability()) return *mapped;
+        if (auto mapped = plugin()) return *mapped;
+        if (auto mapped = outside_of_commands()) return *mapped;
         return make(ErrorCode::source_server_error,
                     "Act on the server's own words; its log has more at this moment");
     }
@@ -183,11 +185,15 @@ class Mapper {
     }
 
     Result availability() const {
-        const std::string& state = error_.sqlstate;
         if (in_class(error_, "57") || in_class(error_, "08"))
             return make(
                 ErrorCode::source_unavailable,
                 "The shipper connects anew by itself; see the server's log for why it ended the connection");
+        return std::nullopt;
+    }
+
+    Result outside_of_commands() const {
+        const std::string& state = error_.sqlstate;
         if (state == "42704" || state == "22023" || state == "42601")
             // Before any command was sent these can only come from the DSN's own options.
             if (error_.severity == "FATAL")

@@ -1,8 +1,12 @@
 """PostgreSQL fails in mid-stream: nothing is lost, and a connection made anew within the process repeats nothing."""
 
+import shutil
+import subprocess
+
 import psycopg2
 import pytest
 
+from harness import Postgres
 from harness.run import wait_until
 from harness.stream import CounterLoad, assert_ordered, log_lines, without_repeats
 
@@ -157,3 +161,78 @@ def test_the_shipper_killed_within_a_large_transaction(server, broker, database,
     records, repeats = without_repeats(broker.consume(topic))
     assert ids(records) == list(range(1, 20001)) and repeats >= 3000
     assert walferry.stop() == 0
+
+
+@pytest.fixture
+def set_back(run):
+    """A server of its own, with a function that puts the data folder back to what it was at the last copy()."""
+    own = Postgres(run)
+    own.install_walferry()
+    own.start()
+    copied = own.data.with_name("copy")
+
+    def copy():
+        own.stop("fast")
+        subprocess.run(["cp", "-a", own.data, copied], check=True)
+        own.start()
+
+    def put_back(recover):
+        own.kill9()
+        shutil.rmtree(own.data)
+        subprocess.run(["cp", "-a", copied, own.data], check=True)
+        if recover:  # to the end of the log that is there, and then on a new timeline
+            own.conf(restore_command="false")
+            (own.data / "recovery.signal").touch()
+        own.start()
+
+    yield own, copy, put_back
+    if own.running():
+        own.stop("immediate")
+
+
+@pytest.mark.parametrize(("recover", "code"), [(False, "WF2036"), (True, "WF2035")])
+def test_a_server_set_back_is_not_streamed_on_in_silence(recover, code, set_back, broker, slot_name, topic_prefix,
+                                                         task):
+    """A restored server, or a promoted standby that lacks the last changes, uses positions a second time."""
+    own, copy, put_back = set_back
+    own.psql("create table t (id int primary key, pad text)")
+    walferry = start(task, source={"dsn": own.dsn()})
+    own.psql("insert into t values (1, 'before')")
+    own.wait_confirmed(slot_name)
+    pid = walsender(own, slot_name)
+    copy()
+    new_walsender(own, slot_name, pid)
+    own.psql("insert into t select n, repeat('x', 200) from generate_series(2, 2000) n")
+    own.wait_confirmed(slot_name)
+    put_back(recover)
+    assert walferry.wait() == 3
+    last = log_lines(walferry.log())[-1]
+    assert last["fields"]["code"] == code and "start the task again" in last["fields"]["remedy"]
+    # What is new at the old positions comes once the task is started knowingly.
+    own.psql("insert into t select n, 'new' from generate_series(100001, 100010) n")
+    walferry.start()
+    broker.wait_records(topic_prefix + "public.t", 2010)
+    own.wait_confirmed(slot_name)
+    assert set(range(100001, 100011)) <= set(ids(broker.consume(topic_prefix + "public.t")))
+    assert walferry.stop() == 0
+
+
+def test_much_that_is_not_for_us_is_no_silence(server, broker, database, slot_name, topic_prefix, task):
+    """The server decodes for longer than silence_timeout, and by its own settings would say nothing for minutes."""
+    server.psql("create table t (id int primary key); create table big (id int)", database)
+    server.conf(wal_sender_timeout="10min")
+    walferry = start(task, source={"tables": ["public.t"], "silence_timeout": "2s"})
+    server.psql("insert into big select generate_series(1, 3000000)", database)
+    server.psql("insert into t values (1)", database)
+    broker.wait_records(topic_prefix + "public.t", 1)
+    server.conf(wal_sender_timeout=None)
+    assert [line for line in log_lines(walferry.log()) if line.get("fields", {}).get("code") == "WF2003"] == []
+    assert walferry.stop() == 0
+
+
+def test_a_part_of_a_password_with_an_at_sign_is_not_logged(server, database, task):
+    walferry = task(source={"dsn": f"postgresql://postgres:first@second@127.0.0.1:{server.port}/{database}"},
+                    retry={"max_delay": "500ms"}).start()
+    walferry.wait_for_log('"trying again"')
+    walferry.stop()
+    assert "second" not in walferry.log().replace('"seconds"', "") and "***@127.0.0.1" in walferry.log()

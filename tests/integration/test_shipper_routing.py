@@ -97,6 +97,35 @@ def test_a_key_that_the_server_did_not_log_again_keeps_its_partition(partition_h
     assert len(records) == 30 and len(partition_of_each(records)) == 10
 
 
+def test_rows_whose_delete_does_not_tell_the_key_stay_in_one_partition(server, broker, database, slot_name,
+                                                                       topic_prefix, task):
+    server.psql("create table chosen (id int primary key, region text);"
+                "create table mute (id int primary key, region text); alter table mute replica identity nothing;"
+                "create table whole (id int primary key, region text); alter table whole replica identity full;"
+                "create table inserts (id int primary key, region text);"
+                "create table own (id int primary key, region text)", database)
+    tables = ["chosen", "mute", "whole", "inserts", "own"]
+    entries = [{"match": f"public.{table}", "key": ["region"]} for table in ("chosen", "whole", "inserts")]
+    entries[-1]["operations"] = ["insert"]
+    walferry = start(task, sink={"topic_partitions": 50}, table=entries)
+    for table in tables:
+        server.psql(f"insert into {table} select n, 'r' || n from generate_series(1, 20) n", database)
+    for table in ("chosen", "whole", "own"):
+        server.psql(f"delete from {table}", database)
+    # A new schema is no new warning.
+    server.psql("alter table chosen add v int; insert into chosen values (1, 'r1', 1)", database)
+    server.wait_confirmed(slot_name)
+    partitions = {table: {record.partition for record in broker.consume(f"{topic_prefix}public.{table}")}
+                  for table in tables}
+    assert {table for table in tables if len(partitions[table]) == 1} == {"chosen", "mute"}
+    partition_of_each(broker.consume(topic_prefix + "public.whole"))
+    warnings = [json.loads(line)["fields"] for line in walferry.log().splitlines() if "replica identity" in line]
+    assert warnings == [{"schema": "public", "table": table,
+                         "remedy": f'ALTER TABLE "public"."{table}" REPLICA IDENTITY FULL'}
+                        for table in ("chosen", "mute")]
+    assert walferry.stop() == 0
+
+
 def test_partition_by_table_and_none(server, broker, database, slot_name, topic_prefix, task):
     server.psql("create table a (id int primary key); create table b (id int primary key);"
                 "create table c (id int primary key); create table d (id int primary key)", database)

@@ -154,7 +154,7 @@ TEST(MaskDsn, HidesPasswordsInEveryForm) {
 }
 
 TEST(Text, ExcerptsAreSafeToPrint) {
-    EXPECT_EQ(excerpt("a\n\x1B[2J"), "\"a\\x0a\\x1b[2J\"");
+    EXPECT_EQ(excerpt("a\n\x1B[2J"), "\"a\\n\\u001b[2J\"");
     EXPECT_LT(excerpt(std::string(1000, 'a')).size(), 80U);
     EXPECT_EQ(find_invalid_utf8(excerpt(std::string(59, 'a') + "\xC3\xA9" + "aaa")), std::string::npos);
 }

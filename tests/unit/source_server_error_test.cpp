@@ -143,6 +143,21 @@ const Case kCases[] = {
     {"Terminated",
      {"FATAL", "57P01", "terminating connection due to administrator command", "", "", ""},
      ErrorCode::source_unavailable},
+    {"TerminatedWithinThePlugin",
+     {"FATAL", "57P01", "terminating connection due to administrator command", "", "",
+      "slot \"s\", output plugin \"walferry\", in the change callback, associated LSN 0/1"},
+     ErrorCode::source_unavailable},
+    {"CancelledWithinThePlugin",
+     {"ERROR", "57014", "canceling statement due to user request", "", "",
+      "slot \"s\", output plugin \"walferry\", in the change callback, associated LSN 0/1"},
+     ErrorCode::source_unavailable},
+    {"ConnectionFailedWithinThePlugin",
+     {"FATAL", "08006", "connection to client lost", "", "",
+      "slot \"s\", output plugin \"walferry\", in the commit callback, associated LSN 0/1"},
+     ErrorCode::source_unavailable},
+    {"DatabaseDroppedWithinThePlugin",
+     {"FATAL", "57P04", "database dropped", "", "", "output plugin \"walferry\", in the change callback"},
+     ErrorCode::source_database_missing},
     {"BadOption",
      {"FATAL", "42704", "unrecognized configuration parameter \"nonsense\"", "", "", ""},
      ErrorCode::source_dsn},
@@ -175,6 +190,9 @@ TEST(MapServerErrorTest, UnknownErrorKeepsTheServersOwnWords) {
 TEST(MapServerErrorTest, LostConnectionIsRetriedAndWrongPasswordIsNot) {
     EXPECT_EQ(map_server_error({"", "", "Connection refused", "", "", ""}, scene()).retry(), Retry::source);
     EXPECT_EQ(map_server_error({"FATAL", "28P01", "no", "", "", ""}, scene()).retry(), Retry::never);
+    const ServerError shutdown{"FATAL", "57P01", "no",
+                               "",      "",      "output plugin \"walferry\", in the change callback"};
+    EXPECT_EQ(map_server_error(shutdown, scene()).retry(), Retry::source);
 }
 
 TEST(MapServerErrorTest, AllowStatementRepeatsTheListWithEachNameOnItsOwn) {
