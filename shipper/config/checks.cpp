@@ -163,7 +163,7 @@ std::span<const RefusedProperty> refused_kafka_properties() {
         {"bootstrap.servers", kBrokers},
         {"metadata.broker.list", kBrokers},
         {"transactional.id", "transactions belong to `sink.delivery`"},
-        {"enable.idempotence", "it follows `acks`: on with `all`, off with 1 or 0"},
+        {"enable.idempotence", "it follows `acks`: on with `all`, off with 1"},
         {"message.timeout.ms", kTimeout},
         {"delivery.timeout.ms", kTimeout},
         {"delivery.report.only.error", "the confirmed position follows the reports of success"},

@@ -412,10 +412,12 @@ class Reader {
 
     std::string read_acks(const Place& at, const std::string& value) {
         if (value == "all" || value == "-1") return "all";
-        if (value != "0" && value != "1") {
+        if (value != "1") {
             fail(ErrorCode::config_value, at.line,
                  fmt::format("{} = {} is not allowed", at.path, excerpt(value)),
-                 "Allowed: all (the same as -1), 1, 0.", "Take the line out to have \"all\".");
+                 "Allowed: all (the same as -1) and 1. Without any acknowledgement no position could be "
+                 "confirmed.",
+                 "Take the line out to have \"all\".");
         }
         task_.sink.idempotent = false;
         task_.warnings.push_back(

@@ -66,7 +66,7 @@ walferry sets some properties itself and refuses them here:
 )";
 
 constexpr std::string_view kAcksNote = R"(
-`acks` may be `all` (the default) or -1, which is the same. With 1 or 0 walferry starts with a warning: a record that
+`acks` may be `all` (the default) or -1, which is the same. With 1 walferry starts with a warning: a record that
 Kafka acknowledged can be lost when a broker fails, and the producer is not idempotent.
 )";
 

@@ -185,7 +185,7 @@ def test_a_key_column_that_the_table_does_not_have(server, database, slot_name, 
 
 @pytest.mark.parametrize(("properties", "code"), [
     ({"no.such.property": "x"}, "WF3001"), ({"linger.ms": "soon"}, "WF3001"), ({"compression.type": "rar"}, "WF3001"),
-    ({"acks": "0"}, "WF3001"), ({"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}, "WF3001"),
+    ({"acks": "0"}, "WF1006"), ({"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}, "WF3001"),
     ({"transactional.id": "x"}, "WF1006"), ({"bootstrap.servers": "x:1"}, "WF1006"),
     ({"partitioner": "random"}, "WF1006")])
 def test_a_kafka_property_that_cannot_be(properties, code, server, database, slot_name, task):
