@@ -74,7 +74,8 @@ def _once(bench: Bench, workload: Workload, rows: int) -> dict[str, float]:
             "slot.name": slot, "publication.name": workload.name, "table.include.list": f"public.{workload.name}",
             **CONNECTOR_SETTINGS})
         log_file = folder / "connect.log"
-        command = ["java", f"-Xmx{_HEAP}", "-cp", f"{_LIBRARIES}/*", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        command = ["java", f"-Xmx{_HEAP}", f"-Djava.io.tmpdir={folder}", "-cp",
+                   f"{_LIBRARIES}/*", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                    "org.apache.kafka.connect.cli.ConnectStandalone", worker, connector]
         broker_before, started = cpu_seconds(kafka.pid), time.time()
         with log_file.open("wb") as log:

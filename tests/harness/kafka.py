@@ -46,12 +46,14 @@ class Record:
         return dict(self.headers)
 
 
-def _java(*arguments: str, heap: str) -> list[str]:
+def _java(*arguments: str, heap: str, folder: Path) -> list[str]:
+    """`folder` takes what the process unpacks, so that a killed one leaves nothing behind."""
     if not LIBRARIES.is_dir():
         raise RuntimeError(f"{LIBRARIES} is not there; run: make deps")
     log_settings = Path(__file__).with_name("log4j2.properties")
     return ["java", f"-Xmx{heap}", "-XX:+UseG1GC", "-XX:-UsePerfData", "-Djava.awt.headless=true",
-            f"-Dlog4j2.configurationFile={log_settings.as_uri()}", "-cp", f"{LIBRARIES}/*", *arguments]
+            f"-Djava.io.tmpdir={folder}", f"-Dlog4j2.configurationFile={log_settings.as_uri()}",
+            "-cp", f"{LIBRARIES}/*", *arguments]
 
 
 class Kafka:
@@ -97,7 +99,8 @@ class Kafka:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
         cluster = "k" + cluster[1:]  # an id that begins with "-" would be taken for an option
         done = subprocess.run(_java("kafka.tools.StorageTool", "format", "-t", cluster, "-c",
-                                    str(self._properties_file), *format_arguments, heap="128m"),
+                                    str(self._properties_file), *format_arguments, heap="128m",
+                                    folder=self._properties_file.parent),
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"formatting Kafka's storage failed:\n{done.stdout}{done.stderr}")
@@ -130,7 +133,8 @@ class Kafka:
             self._write_properties()
         self._log_start = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
-            self._process = self._run.start(_java("kafka.Kafka", str(self._properties_file), heap=self._heap),
+            self._process = self._run.start(_java("kafka.Kafka", str(self._properties_file), heap=self._heap,
+                                                  folder=self._properties_file.parent),
                                             stdout=log, stderr=log, end_signal=signal.SIGKILL, cwd="/")
 
     def wait_ready(self, timeout: float = 90.0) -> None:
