@@ -116,6 +116,30 @@ def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker
     assert walferry.stop() == 0
 
 
+def test_a_hung_broker_and_a_connection_lost_meanwhile(server, broker, database, slot_name, topic_prefix, task):
+    """The connection to the server ends while a change waits for room in the full queue: it is neither lost nor counted."""
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry = start(task, sink={"queue_bytes": "1MB"})
+    topic = topic_prefix + "public.t"
+    server.psql("insert into t values (0, '')", database)
+    broker.wait_records(topic, 1)
+    pid = server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot_name,))[0][0]
+    broker._process.send_signal(signal.SIGSTOP)
+    try:
+        server.psql("insert into t select n, repeat(md5(n::text), 30) from generate_series(1, 30000) n", database)
+        # Stopped by a shipper that does not read any more.
+        wait_until(lambda: server.query("select wait_event = 'WalSenderWriteData' from pg_stat_activity where pid = %s",
+                                        (pid,)) == [(True,)], "the queue to be full", 20)
+        server.query("select pg_terminate_backend(%s)", (pid,))
+        walferry.wait_for_log('"trying again"')
+    finally:
+        broker._process.send_signal(signal.SIGCONT)
+    server.wait_confirmed(slot_name)
+    records, repeats = without_repeats(broker.consume(topic))
+    assert [int(record.json["data"][0]["id"]) for record in records] == list(range(30001)) and repeats == 0
+    assert walferry.stop() == 0
+
+
 def test_the_way_to_kafka_cut_again_and_again(server, guarded_kafka, database, slot_name, topic_prefix, task):
     proxy, broker = guarded_kafka.proxy, guarded_kafka.broker
     walferry = start(task, sink={"brokers": guarded_kafka.proxied})
