@@ -83,8 +83,8 @@ struct SinkConfig {
     bool create_topics = true;
     int topic_partitions = 1;
     int topic_replication = 1;  // -1: the broker's default
-    // Enough for 1 MB in flight on several partitions. More would only fall out of the processor's caches, and
-    // let librdkafka poll in vain while a full batch waits for the one before.
+    // Enough for 1 MB in flight on several partitions. More would only fall out of the processor's caches,
+    // and let librdkafka poll in vain while a full batch waits for the one before.
     Bytes queue_bytes{8 << 20};
     Headers headers = Headers::position;
     CanalConfig canal;
