@@ -30,12 +30,6 @@ SinkOptions sink_options(const TaskConfig& config) {
     return options;
 }
 
-int64_t now_unix_ms() {
-    using std::chrono::duration_cast;
-    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
 char* append_number(char* p, uint64_t value, int base) {
     return std::to_chars(p, p + 20, value, base).ptr;
 }
@@ -164,7 +158,7 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
                     "Find out who else reads from the slot; the tables concerned have to be loaded again.");
     }
     mid_frames_ = !walker.header().last;
-    now_ms_ = now_unix_ms();
+    now_ms_ = unix_ms_now();
     const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
     walker.visit(next_ordinal_, commit_ms, producer);
     counters_.last_commit_unix_ms = commit_ms;

@@ -7,18 +7,13 @@
 
 #include "run/logging.h"
 #include "source/command.h"
+#include "source/timestamps.h"
 
 namespace walferry {
 namespace {
 
 constexpr std::chrono::seconds kTerminalInterval{1};
 constexpr std::chrono::seconds kLogInterval{10};
-
-int64_t now_unix_ms() {
-    using std::chrono::duration_cast;
-    return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
 
 void write_all(const std::string& text) {
     // A terminal that is gone is no reason to stop.
@@ -53,7 +48,7 @@ void ProgressReport::tick(const Pipeline& pipeline) {
     // An idle stream has no lag: the last commit's age counts only while something is on its way.
     const int64_t lag_ms = pipeline.idle() || counters_.last_commit_unix_ms == 0
                                ? 0
-                               : now_unix_ms() - counters_.last_commit_unix_ms;
+                               : unix_ms_now() - counters_.last_commit_unix_ms;
     const bool changed = counters_.rows != at_last_.rows;
     last_ = now;
     at_last_ = counters_;

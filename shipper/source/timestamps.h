@@ -29,6 +29,13 @@ constexpr int64_t postgres_micros(int64_t unix_micros) {
     return unix_micros - kPostgresEpochMicros;
 }
 
+// Milliseconds since 1970-01-01 UTC by the system's clock.
+inline int64_t unix_ms_now() {
+    using std::chrono::duration_cast;
+    using std::chrono::milliseconds;
+    return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 inline int64_t postgres_micros_now() {
     using std::chrono::duration_cast;
     using std::chrono::microseconds;

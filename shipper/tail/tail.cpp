@@ -20,6 +20,7 @@
 #include "source/precheck.h"
 #include "source/replication_stream.h"
 #include "source/slot.h"
+#include "source/timestamps.h"
 
 namespace walferry {
 namespace {
@@ -28,11 +29,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kStatusInterval{1000};
 constexpr Ordinal kFromStart{};
-
-int64_t now_unix_ms() {
-    using std::chrono::duration_cast;
-    return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 PrettyOptions pretty_options() {
     PrettyOptions options;
@@ -55,7 +51,7 @@ class Tail {
 
     void frame(std::span<const uint8_t> bytes) {
         walker_.open(bytes, *this);
-        now_ms_ = now_unix_ms();
+        now_ms_ = unix_ms_now();
         walker_.visit(kFromStart, unix_micros(walker_.transaction().commit_time()) / 1000, *this);
         flush();
     }
