@@ -43,6 +43,7 @@ void Batch::init(LogicalDecodingContext* ctx, RelationCache* cache, const char* 
     database_ = database;
     context_ = AllocSetContextCreate(ctx->context, "walferry frame", ALLOCSET_DEFAULT_SIZES);
     init_buffer(&records_, context_, 16 * 1024);
+    init_buffer(&runs_, context_, 1024);
     init_buffer(&values_, context_, kTarget * 2);
     init_buffer(&relations_, context_, 8 * 1024);
     init_buffer(&relation_tables_, context_, 256);
@@ -50,7 +51,7 @@ void Batch::init(LogicalDecodingContext* ctx, RelationCache* cache, const char* 
     init_buffer(&retired_, context_, 256);
 }
 
-void Batch::begin(const wire::Transaction& transaction) {
+void Batch::start(const wire::Transaction& transaction, const char* origin_name) {
     // Anything still here belongs to a transaction that an ERROR ended: its schemas have not reached the
     // reader.
     for (Size i = 0; i < relation_oids_.size; i += sizeof(::Oid)) {
@@ -60,13 +61,72 @@ void Batch::begin(const wire::Transaction& transaction) {
     }
     clear();
     transaction_ = transaction;
+    origin_name_ = origin_name;
+    progress_ = nullptr;
+    run_ = wire::Run();
+}
+
+void Batch::begin(const wire::Transaction& transaction, const char* origin_name) {
+    start(transaction, origin_name);
     next_ordinal_ = 0;
     frame_ordinal_ = 0;
     frames_ = 0;
 }
 
+void Batch::begin_block(const wire::Transaction& transaction, const char* origin_name, InProgress* progress) {
+    start(transaction, origin_name);
+    progress_ = progress;
+    next_ordinal_ = progress->next_ordinal;
+    frame_ordinal_ = next_ordinal_;
+    frames_ = progress->frames;
+}
+
+void Batch::start_run(uint32 xid) {
+    finish_run();
+    // A transaction may go from one subtransaction to another all the time with nothing selected.
+    if (runs_.size >= kTarget) flush(false);
+    run_ = wire::Run(0, xid, 0);
+    run_ordinal_ = next_ordinal_;
+    run_records_ = records_.size / sizeof(wire::Record);
+}
+
+void Batch::finish_run() {
+    uint64 changes = next_ordinal_ - run_ordinal_;
+    if (run_.xid() != 0 && changes != 0) {
+        wire::Run run(changes, run_.xid(), uint32(records_.size / sizeof(wire::Record) - run_records_));
+        runs_.append(&run, sizeof(run));
+    }
+    run_ = wire::Run();
+}
+
+void Batch::end_block() {
+    if (progress_ == nullptr) return;
+    flush(false);
+    progress_->next_ordinal = next_ordinal_;
+    progress_->frames = frames_;
+    progress_ = nullptr;
+}
+
+void Batch::write_ending(const Ending& ending) {
+    if (progress_ != nullptr) {
+        finish_run();
+        progress_ = nullptr;
+        transaction_ = ending.transaction;
+    } else {
+        start(ending.transaction, nullptr);
+    }
+    wire::FrameParts parts;
+    parts.kind = ending.kind;
+    parts.first = false;
+    parts.last = true;
+    parts.aborted_xid = ending.aborted_xid;
+    parts.gid = ending.gid;
+    write(parts);
+}
+
 void Batch::clear() {
     empty_buffer(&records_);
+    empty_buffer(&runs_);
     empty_buffer(&values_);
     empty_buffer(&relations_);
     relation_tables_.size = 0;
@@ -76,8 +136,10 @@ void Batch::clear() {
 
 void Batch::commit_row(uint32 relation, wire::Operation operation, uint8 images) {
     Size length = values_.size - row_start_;
-    uint64 distance = records_.size ? next_ordinal_ - frame_ordinal_ : 0;
-    bool full = records_.size && (distance > UINT16_MAX || row_start_ + length > kMaxRow);
+    // The runs of a block cover every ordinal, also those before the frame's first record.
+    bool first_record = records_.size == 0 && progress_ == nullptr;
+    uint64 distance = first_record ? 0 : next_ordinal_ - frame_ordinal_;
+    bool full = distance > UINT16_MAX || (records_.size && row_start_ + length > kMaxRow);
     if (full) {
         // The row opens the next frame: the frame before it is written without its bytes.
         Size row = row_start_;
@@ -87,9 +149,10 @@ void Batch::commit_row(uint32 relation, wire::Operation operation, uint8 images)
         flush(false);
         values_.append(tail, length);
         pfree(tail);
+        first_record = true;
         distance = 0;
     }
-    if (records_.size == 0) frame_ordinal_ = next_ordinal_;
+    if (first_record) frame_ordinal_ = next_ordinal_;
     wire::Record record(uint32_t(row_start_), relation, uint16_t(distance), operation, images);
     records_.append(&record, sizeof(record));
     row_start_ = values_.size;
@@ -108,8 +171,24 @@ void Batch::retire(uint32 id) {
 }
 
 void Batch::flush(bool last) {
+    wire::FrameParts parts;
+    parts.first = frames_ == 0;
+    parts.last = last;
+    if (progress_ != nullptr) {
+        uint32 xid = run_.xid();
+        finish_run();
+        if (runs_.size != 0) {
+            parts.kind = wire::FrameKind::stream;
+            write(parts);
+            frames_++;
+            frame_ordinal_ = next_ordinal_;
+        }
+        if (xid != 0) start_run(xid);
+        return;
+    }
     if (!last && records_.size == 0) return;
-    write(wire::FrameKind::transaction, frames_ == 0, last);
+    parts.kind = wire::FrameKind::transaction;
+    write(parts);
     frames_++;
 }
 
@@ -117,14 +196,13 @@ void Batch::write_message(uint8 flags) {
     wire::Record record(0, wire::kNoRelation, 0, wire::Operation::Message, flags);
     records_.append(&record, sizeof(record));
     row_start_ = values_.size;
-    write(wire::FrameKind::message, true, true);
+    wire::FrameParts parts;
+    parts.kind = wire::FrameKind::message;
+    parts.first = parts.last = true;
+    write(parts);
 }
 
-void Batch::write(wire::FrameKind kind, bool first, bool last) {
-    wire::FrameParts parts;
-    parts.kind = kind;
-    parts.first = first;
-    parts.last = last;
+void Batch::write(wire::FrameParts& parts) {
     const wire::Transaction& t = transaction_;
     parts.transaction = wire::Transaction(t.commit_lsn(), t.end_lsn(), t.commit_time(), frame_ordinal_,
                                           t.xid(), t.origin(), 0);
@@ -138,10 +216,13 @@ void Batch::write(wire::FrameKind kind, bool first, bool last) {
     parts.relation_count = relation_tables_.size / sizeof(uint32_t);
     parts.retired = reinterpret_cast<const uint32_t*>(retired_.data);
     parts.retired_count = retired_.size / sizeof(uint32_t);
+    parts.runs = reinterpret_cast<const wire::Run*>(runs_.data);
+    parts.run_count = runs_.size / sizeof(wire::Run);
+    if (frames_ == 0) parts.origin_name = origin_name_;
     wire::SessionParts session{WALFERRY_VERSION, PG_VERSION_NUM, database_, GetDatabaseEncodingName()};
     if (!session_written_) parts.session = &session;
 
-    OutputPluginPrepareWrite(ctx_, last);
+    OutputPluginPrepareWrite(ctx_, parts.last);
     StringInfo out = ctx_->out;
     enlargeStringInfo(out, int(wire::frame_bound(parts)));
     auto* frame = reinterpret_cast<uint8_t*>(out->data) + out->len;
@@ -149,7 +230,7 @@ void Batch::write(wire::FrameKind kind, bool first, bool last) {
     wire::seal(frame, size);
     out->len += int(size);
     out->data[out->len] = '\0';
-    OutputPluginWrite(ctx_, last);
+    OutputPluginWrite(ctx_, parts.last);
 
     if (Size(out->maxlen) > 4 * kKeep) {
         pfree(out->data);

@@ -1,5 +1,6 @@
 // Collects the rows of a frame and writes it. Rows of one transaction only: nothing stays here across a
-// commit, because no callback fires when the server has nothing more to decode.
+// commit or the end of a block of a transaction in progress, because no callback fires when the server has
+// nothing more to decode.
 #pragma once
 
 #include "common/wire/frame_writer.h"
@@ -8,6 +9,20 @@
 namespace walferry {
 
 class RelationCache;
+
+// What is remembered of a transaction in progress from one of its blocks to the next.
+struct InProgress {
+    uint64 next_ordinal;
+    uint64 frames;
+};
+
+// The end of a transaction in progress, or of one of its subtransactions.
+struct Ending {
+    wire::FrameKind kind;
+    wire::Transaction transaction;
+    uint32 aborted_xid;  // stream_abort
+    const char* gid;     // two-phase; UTF-8; null: none
+};
 
 class Batch {
  public:
@@ -21,8 +36,20 @@ class Batch {
     // `database`: of this session, for the reader; must outlive the batch.
     void init(LogicalDecodingContext* ctx, RelationCache* cache, const char* database);
 
-    // Starts a transaction. Drops whatever an ERROR left half done in the one before.
-    void begin(const wire::Transaction& transaction);
+    // Starts a committed transaction. Drops whatever an ERROR left half done in the one before.
+    // `origin_name`: UTF-8, lives as long as the transaction; null: none.
+    void begin(const wire::Transaction& transaction, const char* origin_name);
+    // Starts a block of a transaction in progress, or goes on with one; ended by end_block().
+    void begin_block(const wire::Transaction& transaction, const char* origin_name, InProgress* progress);
+    // Within a block, before each change: the (sub)transaction that it belongs to.
+    void change_of(uint32 xid) {
+        if (run_.xid() != xid) start_run(xid);
+    }
+    // Writes what is collected of the block.
+    void end_block();
+    // Writes the frame that ends a transaction in progress; with what is collected, if it is a prepare.
+    void write_ending(const Ending& ending);
+
     bool frame_written() const { return frames_ > 0; }
     bool empty() const { return records_.size == 0; }
     uint64 next_ordinal() const { return next_ordinal_; }
@@ -47,7 +74,10 @@ class Batch {
     void write_message(uint8 flags);
 
  private:
-    void write(wire::FrameKind kind, bool first, bool last);
+    void start(const wire::Transaction& transaction, const char* origin_name);
+    void start_run(uint32 xid);
+    void finish_run();
+    void write(wire::FrameParts& parts);  // fills in what is collected, and writes it
     void clear();
 
     LogicalDecodingContext* ctx_ = nullptr;
@@ -55,12 +85,18 @@ class Batch {
     const char* database_ = nullptr;
     MemoryContext context_ = nullptr;
     wire::Transaction transaction_;
+    const char* origin_name_ = nullptr;
+    InProgress* progress_ = nullptr;  // within a block
+    wire::Run run_;                   // the open run: its xid, 0 for none
+    uint64 run_ordinal_ = 0;          // of its first change
+    Size run_records_ = 0;            // in the frame before it
     uint64 next_ordinal_ = 0;   // of the next change
     uint64 frame_ordinal_ = 0;  // of the frame's first change
     uint64 frames_ = 0;         // written for this transaction
     Size row_start_ = 0;
     bool session_written_ = false;
     wire::Buffer records_;
+    wire::Buffer runs_;
     wire::Buffer values_;
     wire::Buffer relations_;
     wire::Buffer relation_tables_;  // uint32 each

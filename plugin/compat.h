@@ -45,6 +45,17 @@ inline void update_progress(LogicalDecodingContext* ctx, bool skipped) {
 #endif
 }
 
+// From 15 on decoding of prepared transactions may begin with any start of the stream; before, only a slot that was made
+// for it has them.
+inline void ask_for_two_phase(LogicalDecodingContext* ctx, bool wanted) {
+#if PG_VERSION_NUM >= 150000
+    ctx->twophase_opt_given = wanted;
+#else
+    (void)ctx;
+    (void)wanted;
+#endif
+}
+
 // From 16 on the server itself reports progress inside of long transactions.
 constexpr bool kPluginReportsProgress = PG_VERSION_NUM < 160000;
 

@@ -6,7 +6,8 @@ namespace walferry {
 namespace {
 
 constexpr const char* kKnownKeys =
-    "\"version\", \"tables\", \"operations\", \"publish_via_root\", \"origin\", \"messages\"";
+    "\"version\", \"tables\", \"operations\", \"publish_via_root\", \"origin\", \"messages\", "
+    "\"streaming\", \"two_phase\"";
 
 // A text of the document as a C string in the current context. Texts with a NUL cannot occur: jsonb refuses
 // them.
@@ -111,18 +112,17 @@ void parse_origin(const JsonbValue* value, Options* options) {
     }
 }
 
-void parse_messages(const JsonbValue* value, Options* options) {
-    if (value->type == jbvBool) {
-        options->messages = value->val.boolean;
-        return;
-    }
-    if (value->type != jbvBinary) wrong_type("messages", "true, false or a list of prefixes");
-    auto* prefixes = static_cast<MessagePrefix*>(palloc0(sizeof(MessagePrefix) * (array_size(value) + 1)));
-    options->prefix_count = for_each_text("messages", value, [prefixes](int i, const char* text) {
-        prefixes[i] = {text, strlen(text)};
+// true, false or a list of prefixes; returns whether anything is asked for.
+bool parse_prefixes(const char* key, const JsonbValue* value, const Prefix** prefixes, int* count) {
+    *count = 0;
+    if (value->type == jbvBool) return value->val.boolean;
+    if (value->type != jbvBinary) wrong_type(key, "true, false or a list of prefixes");
+    auto* list = static_cast<Prefix*>(palloc0(sizeof(Prefix) * (array_size(value) + 1)));
+    *count = for_each_text(key, value, [list](int i, const char* text) {
+        list[i] = {text, strlen(text)};
     });
-    options->prefixes = prefixes;
-    options->messages = options->prefix_count > 0;
+    *prefixes = list;
+    return *count > 0;
 }
 
 void parse_document(const char* text, Options* options) {
@@ -149,7 +149,13 @@ void parse_document(const char* text, Options* options) {
         } else if (strcmp(name, "origin") == 0) {
             parse_origin(&value, options);
         } else if (strcmp(name, "messages") == 0) {
-            parse_messages(&value, options);
+            options->messages =
+                parse_prefixes("messages", &value, &options->prefixes, &options->prefix_count);
+        } else if (strcmp(name, "streaming") == 0) {
+            options->streaming = boolean("streaming", &value);
+        } else if (strcmp(name, "two_phase") == 0) {
+            options->two_phase =
+                parse_prefixes("two_phase", &value, &options->gid_prefixes, &options->gid_prefix_count);
         } else {
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                             errmsg("walferry: unknown option \"%s\"", name),

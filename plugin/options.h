@@ -6,7 +6,7 @@
 
 namespace walferry {
 
-struct MessagePrefix {
+struct Prefix {
     const char* text;
     size_t size;
 };
@@ -20,9 +20,14 @@ struct Options {
     bool truncate = true;
     bool publish_via_root = false;
     bool only_local_origin = false;  // origin "none"
+    bool streaming = false;          // send blocks of large transactions before they end
+    bool two_phase = false;          // decode prepared transactions when they are prepared
+    // With `two_phase`: those whose name begins with one of these; none listed means all.
+    const Prefix* gid_prefixes = nullptr;
+    int gid_prefix_count = 0;
     bool messages = false;
     // With `messages`: the prefixes to send; none listed means all.
-    const MessagePrefix* prefixes = nullptr;
+    const Prefix* prefixes = nullptr;
     int prefix_count = 0;
     const TablePattern* tables = nullptr;
     int table_count = 0;

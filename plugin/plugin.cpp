@@ -34,6 +34,8 @@ struct Session {
     RelationCache relations;
     Batch batch;
     RowEncoder encoder;
+    MemoryContext transaction_context;  // of what lives as long as the transaction that is decoded
+    InProgress prepared;                // of the transaction that is decoded at its PREPARE
     uint64 changes_since_progress;
 };
 
@@ -56,8 +58,6 @@ const char* read_catalog(Session* session, MemoryContext context) {
 void startup(LogicalDecodingContext* ctx, OutputPluginOptions* output, bool is_init) {
     output->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
     output->receive_rewrites = false;
-    ctx->streaming = false;
-    ctx->twophase = false;
     // A slot that is only being created passes no options and sends no changes.
     auto* session = static_cast<Session*>(MemoryContextAllocZero(ctx->context, sizeof(Session)));
     session->options = Options();
@@ -68,6 +68,13 @@ void startup(LogicalDecodingContext* ctx, OutputPluginOptions* output, bool is_i
         database = read_catalog(session, ctx->context);
         MemoryContextSwitchTo(old);
     }
+    // The server has set both, because there are callbacks for them. A slot that was made for two-phase
+    // decoding may be read without: prepared transactions then come when they are committed.
+    ctx->streaming = ctx->streaming && session->options.streaming;
+    ctx->twophase = ctx->twophase && session->options.two_phase;
+    compat::ask_for_two_phase(ctx, session->options.two_phase);
+    session->transaction_context =
+        AllocSetContextCreate(ctx->context, "walferry transaction", ALLOCSET_SMALL_SIZES);
     session->relations.init(ctx->context, &session->options, &session->encoding);
     session->batch.init(ctx, &session->relations, database);
     session->encoder.init(ctx->context, &session->encoding);
@@ -82,13 +89,37 @@ bool filter_by_origin(LogicalDecodingContext* ctx, RepOriginId origin) {
     return session_of(ctx)->options.only_local_origin && origin != InvalidRepOriginId;
 }
 
-void begin(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
-    Session* session = session_of(ctx);
-    session->batch.begin(wire::Transaction(txn->final_lsn, txn->end_lsn, compat::commit_time(txn), 0,
-                                           txn->xid, txn->origin_id, 0));
-    session->relations.trim(&session->batch);
+// The name of the transaction's replication origin, for the reader; null where there is none. In a transaction.
+const char* origin_name(Session* session, ReorderBufferTXN* txn) {
+    if (txn->origin_id == InvalidRepOriginId) return nullptr;
+    MemoryContext old = MemoryContextSwitchTo(session->transaction_context);
+    char* name = nullptr;
+    const char* text = nullptr;
+    if (replorigin_by_oid(txn->origin_id, true, &name)) text = session->encoding.to_utf8(name);
+    MemoryContextSwitchTo(old);
+    return text;
+}
+
+void begin_any(Session* session) {
+    MemoryContextReset(session->transaction_context);
     session->encoder.begin_transaction();
     session->changes_since_progress = 0;
+}
+
+wire::Transaction committed(const ReorderBufferTXN* txn, XLogRecPtr commit_lsn) {
+    return wire::Transaction(commit_lsn, txn->end_lsn, compat::commit_time(txn), 0, txn->xid, txn->origin_id,
+                             0);
+}
+
+wire::Transaction uncommitted(const ReorderBufferTXN* txn) {
+    return wire::Transaction(0, 0, 0, 0, txn->xid, txn->origin_id, 0);
+}
+
+void begin(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
+    Session* session = session_of(ctx);
+    begin_any(session);
+    session->batch.begin(committed(txn, txn->final_lsn), origin_name(session, txn));
+    session->relations.trim(&session->batch);
 }
 
 // After a change that was left out.
@@ -178,7 +209,7 @@ bool prefix_selected(const Options& options, const char* prefix) {
     if (options.prefix_count == 0) return true;
     Size size = strlen(prefix);
     for (int i = 0; i < options.prefix_count; i++) {
-        const MessagePrefix& wanted_prefix = options.prefixes[i];
+        const Prefix& wanted_prefix = options.prefixes[i];
         if (wanted_prefix.size == size && memcmp(wanted_prefix.text, prefix, size) == 0) return true;
     }
     return false;
@@ -190,7 +221,7 @@ void message(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn,
     Batch* batch = &session->batch;
     if (!transactional) {
         if (!prefix_selected(session->options, prefix)) return;
-        batch->begin(wire::Transaction(0, lsn, 0, 0, 0, 0, 0));
+        batch->begin(wire::Transaction(0, lsn, 0, 0, 0, 0, 0), nullptr);
     } else if (!prefix_selected(session->options, prefix) || txn == nullptr) {
         skip(ctx, session);
         return;
@@ -221,6 +252,120 @@ void commit(LogicalDecodingContext* ctx, ReorderBufferTXN*, XLogRecPtr) {
     compat::update_progress(ctx, skipped);
 }
 
+// --- Transactions in progress: larger than logical_decoding_work_mem, sent in blocks before their end is known.
+
+void stream_start(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
+    Session* session = session_of(ctx);
+    begin_any(session);
+    if (txn->output_plugin_private == nullptr) {
+        txn->output_plugin_private = MemoryContextAllocZero(ctx->context, sizeof(InProgress));
+    }
+    session->batch.begin_block(uncommitted(txn), origin_name(session, txn),
+                               static_cast<InProgress*>(txn->output_plugin_private));
+    session->relations.trim(&session->batch);
+}
+
+void stream_stop(LogicalDecodingContext* ctx, ReorderBufferTXN*) {
+    session_of(ctx)->batch.end_block();
+}
+
+void stream_change(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, ::Relation relation,
+                   ReorderBufferChange* what) {
+    session_of(ctx)->batch.change_of(what->txn->xid);
+    change(ctx, txn, relation, what);
+}
+
+void stream_truncate(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, int count, ::Relation relations[],
+                     ReorderBufferChange* what) {
+    session_of(ctx)->batch.change_of(what->txn->xid);
+    truncate(ctx, txn, count, relations, what);
+}
+
+void stream_message(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn, bool transactional,
+                    const char* prefix, Size size, const char* content) {
+    // The server does not say which subtransaction wrote the message, but it has just noted it, to find out
+    // whether it is rolled back meanwhile; it notes none once the whole transaction is committed.
+    session_of(ctx)->batch.change_of(TransactionIdIsValid(CheckXidAlive) ? CheckXidAlive : txn->xid);
+    message(ctx, txn, lsn, transactional, prefix, size, content);
+}
+
+// No catalog may be read in the callbacks that end a transaction in progress.
+void end_stream(Session* session, ReorderBufferTXN* txn, const Ending& ending) {
+    session->batch.write_ending(ending);
+    if (txn->output_plugin_private == nullptr) return;
+    pfree(txn->output_plugin_private);
+    txn->output_plugin_private = nullptr;
+}
+
+void stream_commit(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr commit_lsn) {
+    end_stream(session_of(ctx), txn,
+               {wire::FrameKind::stream_commit, committed(txn, commit_lsn), 0, nullptr});
+    compat::update_progress(ctx, false);
+}
+
+void stream_abort(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {
+    Session* session = session_of(ctx);
+    ReorderBufferTXN* top = txn->toptxn ? txn->toptxn : txn;
+    Ending ending = {wire::FrameKind::stream_abort, uncommitted(top), txn->xid, nullptr};
+    if (txn == top) {
+        end_stream(session, txn, ending);
+    } else {
+        session->batch.write_ending(ending);
+    }
+}
+
+// --- Two-phase transactions, where asked for: decoded when they are prepared.
+
+bool filter_prepare(LogicalDecodingContext* ctx, TransactionId, const char* gid) {
+    const Options& options = session_of(ctx)->options;
+    if (!options.two_phase) return true;
+    if (options.gid_prefix_count == 0) return false;
+    Size size = strlen(gid);
+    for (int i = 0; i < options.gid_prefix_count; i++) {
+        const Prefix& prefix = options.gid_prefixes[i];
+        if (prefix.size <= size && memcmp(prefix.text, gid, prefix.size) == 0) return false;
+    }
+    return true;
+}
+
+void begin_prepare(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
+    Session* session = session_of(ctx);
+    begin_any(session);
+    session->prepared = {};
+    session->batch.begin_block(uncommitted(txn), origin_name(session, txn), &session->prepared);
+    session->batch.change_of(txn->xid);
+    session->relations.trim(&session->batch);
+}
+
+Ending ending_of(Session* session, wire::FrameKind kind, const ReorderBufferTXN* txn, XLogRecPtr lsn) {
+    return {kind, committed(txn, lsn), 0, session->encoding.to_utf8(txn->gid)};
+}
+
+void prepare(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn) {
+    Session* session = session_of(ctx);
+    session->batch.write_ending(ending_of(session, wire::FrameKind::prepare, txn, lsn));
+    compat::update_progress(ctx, false);
+}
+
+void stream_prepare(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn) {
+    Session* session = session_of(ctx);
+    end_stream(session, txn, ending_of(session, wire::FrameKind::prepare, txn, lsn));
+    compat::update_progress(ctx, false);
+}
+
+void commit_prepared(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr lsn) {
+    Session* session = session_of(ctx);
+    session->batch.write_ending(ending_of(session, wire::FrameKind::commit_prepared, txn, lsn));
+    compat::update_progress(ctx, false);
+}
+
+void rollback_prepared(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr, TimestampTz) {
+    Session* session = session_of(ctx);
+    session->batch.write_ending(
+        ending_of(session, wire::FrameKind::rollback_prepared, txn, txn->final_lsn));
+    compat::update_progress(ctx, false);
+}
+
 }  // namespace
 }  // namespace walferry
 
@@ -233,4 +378,17 @@ void _PG_output_plugin_init(OutputPluginCallbacks* callbacks) {
     callbacks->message_cb = walferry::message;
     callbacks->filter_by_origin_cb = walferry::filter_by_origin;
     callbacks->shutdown_cb = walferry::shutdown;
+    callbacks->stream_start_cb = walferry::stream_start;
+    callbacks->stream_stop_cb = walferry::stream_stop;
+    callbacks->stream_abort_cb = walferry::stream_abort;
+    callbacks->stream_prepare_cb = walferry::stream_prepare;
+    callbacks->stream_commit_cb = walferry::stream_commit;
+    callbacks->stream_change_cb = walferry::stream_change;
+    callbacks->stream_message_cb = walferry::stream_message;
+    callbacks->stream_truncate_cb = walferry::stream_truncate;
+    callbacks->filter_prepare_cb = walferry::filter_prepare;
+    callbacks->begin_prepare_cb = walferry::begin_prepare;
+    callbacks->prepare_cb = walferry::prepare;
+    callbacks->commit_prepared_cb = walferry::commit_prepared;
+    callbacks->rollback_prepared_cb = walferry::rollback_prepared;
 }

@@ -219,6 +219,30 @@ const char* operation_name(Operation operation) {
     }
 }
 
+const char* kind_name(wire::FrameKind kind) {
+    switch (kind) {
+        case wire::FrameKind::transaction:
+            return "transaction";
+        case wire::FrameKind::message:
+            return "message";
+        case wire::FrameKind::stream:
+            return "stream";
+        case wire::FrameKind::stream_commit:
+            return "stream_commit";
+        case wire::FrameKind::stream_abort:
+            return "stream_abort";
+        case wire::FrameKind::prepare:
+            return "prepare";
+        case wire::FrameKind::commit_prepared:
+            return "commit_prepared";
+        case wire::FrameKind::rollback_prepared:
+            return "rollback_prepared";
+        case wire::FrameKind::snapshot:
+            break;
+    }
+    return "snapshot";
+}
+
 // {"column": "text", ...}; null where the image has no column at all.
 char* image_json(const wire::Relation& relation, const ValueView* values) {
     StringInfoData json;
@@ -351,6 +375,9 @@ enum DecodeColumn {
     kAfterImage,
     kUnchanged,
     kDetail,
+    kSubxid,
+    kGid,
+    kOrigin,
     kDecodeColumns
 };
 
@@ -412,23 +439,41 @@ Datum walferry_decode(PG_FUNCTION_ARGS) {
     MemoryContext row_context =
         AllocSetContextCreate(CurrentMemoryContext, "walferry decoded row", ALLOCSET_DEFAULT_SIZES);
     const wire::Transaction& transaction = frame.transaction();
-    bool in_transaction = frame.header().kind == wire::FrameKind::transaction;
+    wire::FrameKind kind = frame.header().kind;
+    if (wire::in_progress(kind)) check(wire::check_runs(frame));
+    Datum values[kDecodeColumns];
+    bool nulls[kDecodeColumns];
+    auto put = [&](DecodeColumn column, Datum value) {
+        values[column] = value;
+        nulls[column] = false;
+    };
+    // What every row of this frame has.
+    auto begin_row = [&] {
+        memset(nulls, true, sizeof(nulls));
+        put(kKind, CStringGetTextDatum(kind_name(kind)));
+        if (transaction.end_lsn() != 0) put(kEndLsn, UInt64GetDatum(transaction.end_lsn()));
+        if (frame.batch().gid()) put(kGid, CStringGetTextDatum(text_of(frame.batch().gid())));
+        if (frame.batch().origin_name()) {
+            put(kOrigin, CStringGetTextDatum(text_of(frame.batch().origin_name())));
+        }
+        if (kind == wire::FrameKind::message) return;
+        put(kXid, TransactionIdGetDatum(transaction.xid()));
+        if (transaction.end_lsn() == 0) return;
+        put(kCommitLsn, UInt64GetDatum(transaction.commit_lsn()));
+        put(kCommitTime, Int64GetDatum(transaction.commit_time()));
+    };
+    uint32 run = 0;
+    uint64 left = 0;  // records of that run to come
     for (size_t i = 0; i < frame.record_count(); i++) {
         MemoryContext old = MemoryContextSwitchTo(row_context);
         const wire::RecordView record = frame.record(i);
-        Datum values[kDecodeColumns];
-        bool nulls[kDecodeColumns];
-        memset(nulls, true, sizeof(nulls));
-        auto put = [&](DecodeColumn column, Datum value) {
-            values[column] = value;
-            nulls[column] = false;
-        };
-        put(kKind, CStringGetTextDatum(in_transaction ? "transaction" : "message"));
-        put(kEndLsn, UInt64GetDatum(transaction.end_lsn()));
-        if (in_transaction) {
-            put(kXid, TransactionIdGetDatum(transaction.xid()));
-            put(kCommitLsn, UInt64GetDatum(transaction.commit_lsn()));
-            put(kCommitTime, Int64GetDatum(transaction.commit_time()));
+        begin_row();
+        if (wire::in_progress(kind)) {
+            while (left == 0) left = frame.batch().runs()->Get(run++)->records();
+            put(kSubxid, TransactionIdGetDatum(frame.batch().runs()->Get(run - 1)->xid()));
+            left--;
+        }
+        if (kind != wire::FrameKind::message) {
             put(kOrdinal, Int64GetDatum(int64(transaction.first_ordinal() + record.ordinal())));
         }
         put(kOperation, CStringGetTextDatum(operation_name(record.operation())));
@@ -440,6 +485,14 @@ Datum walferry_decode(PG_FUNCTION_ARGS) {
         tuplestore_putvalues(store, descriptor, values, nulls);
         MemoryContextSwitchTo(old);
         MemoryContextReset(row_context);
+    }
+    if (kind != wire::FrameKind::transaction && kind != wire::FrameKind::message &&
+        kind != wire::FrameKind::stream) {
+        begin_row();
+        if (kind == wire::FrameKind::stream_abort) {
+            put(kSubxid, TransactionIdGetDatum(frame.batch().aborted_xid()));
+        }
+        tuplestore_putvalues(store, descriptor, values, nulls);
     }
     MemoryContextDelete(row_context);
     PG_RETURN_NULL();

@@ -9,11 +9,11 @@ CREATE FUNCTION decode(
     frame bytea,
     OUT kind text, OUT xid xid, OUT commit_lsn pg_lsn, OUT end_lsn pg_lsn, OUT commit_time timestamptz,
     OUT ordinal bigint, OUT operation text, OUT relation text, OUT before json, OUT after json,
-    OUT unchanged text[], OUT detail json)
+    OUT unchanged text[], OUT detail json, OUT subxid xid, OUT gid text, OUT origin text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'walferry_decode' LANGUAGE C STABLE STRICT ROWS 100;
 COMMENT ON FUNCTION decode(bytea) IS
-    'changes of one frame; decode the frames of a slot in order and in one query: SELECT d.* FROM pg_logical_slot_peek_binary_changes(''slot'', NULL, NULL) c, walferry.decode(c.data) d';
+    'changes of one frame, and what ends a transaction in progress; decode the frames of a slot in order and in one query: SELECT d.* FROM pg_logical_slot_peek_binary_changes(''slot'', NULL, NULL) c, walferry.decode(c.data) d';
 
 CREATE FUNCTION relations(
     frame bytea,

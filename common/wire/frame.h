@@ -22,18 +22,16 @@ constexpr uint8_t kOldestVersion = 1;
 constexpr size_t kHeaderSize = 7;
 constexpr uint32_t kNoRelation = UINT32_MAX;
 
-// Numbers are on the wire and never reused. Kinds 3 to 9 are reserved for in-progress and two-phase
-// transactions and for snapshot rows; version 1's plugin does not write them yet and a reader reports them by
-// their number.
+// Numbers are on the wire and never reused. 9 is reserved for snapshot rows; no plugin writes it yet.
 enum class FrameKind : uint8_t {
-    transaction = 1,  // rows of one committed transaction
-    message = 2,      // a logical message outside any transaction
-    stream = 3,       // a block of a transaction in progress
-    stream_commit = 4,
-    stream_abort = 5,
-    prepare = 6,
-    commit_prepared = 7,
-    rollback_prepared = 8,
+    transaction = 1,        // rows of one committed transaction
+    message = 2,            // a logical message outside any transaction
+    stream = 3,             // rows of a transaction that is not yet committed
+    stream_commit = 4,      // such a transaction was committed
+    stream_abort = 5,       // it, or one of its subtransactions, was rolled back
+    prepare = 6,            // it was prepared (two-phase commit); may bring the last rows
+    commit_prepared = 7,    // a prepared transaction was committed
+    rollback_prepared = 8,  // or rolled back
     snapshot = 9,
 };
 
@@ -41,6 +39,11 @@ enum FrameFlag : uint8_t {
     kFirst = 0x10,  // first frame of its transaction
     kLast = 0x20,   // last frame of its transaction: end_lsn may be confirmed once it is safe
 };
+
+// Frames whose records belong to a transaction that is not committed yet, in runs.
+inline bool in_progress(FrameKind kind) {
+    return kind == FrameKind::stream || kind == FrameKind::prepare;
+}
 
 // Bits of Record.images for row operations.
 enum ImageFlag : uint8_t {

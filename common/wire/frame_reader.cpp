@@ -114,6 +114,8 @@ const char* describe(FrameError error) {
             return "a relation has an impossible column";
         case FrameError::bad_record:
             return "a record has an impossible operation or image flags";
+        case FrameError::bad_runs:
+            return "the runs of a transaction in progress do not cover its records";
         case FrameError::row_out_of_range:
             return "a row lies outside the frame's values or begins after the next one";
         case FrameError::value_truncated:
@@ -134,7 +136,7 @@ FrameStatus FrameReader::open(const uint8_t* frame, size_t size) {
     if (frame[0] != kMagic) return {FrameError::bad_magic, 0};
     if (frame[1] < kOldestVersion || frame[1] > kVersion) return {FrameError::bad_version, 1};
     uint8_t kind = frame[2] & 0x0f;
-    if (kind != uint8_t(FrameKind::transaction) && kind != uint8_t(FrameKind::message)) {
+    if (kind < uint8_t(FrameKind::transaction) || kind > uint8_t(FrameKind::rollback_prepared)) {
         return {FrameError::bad_kind, 2};
     }
     if (load_u32(frame + 3) != frame_checksum(frame, size)) return {FrameError::bad_checksum, 3};
@@ -198,6 +200,29 @@ FrameStatus read_row(const FrameReader& frame, RecordView record, const ColumnLa
         clear(after, count);
     }
     if (p != end) return {FrameError::row_too_long, size_t(p - frame.values())};
+    return {};
+}
+
+FrameStatus check_runs(const FrameReader& frame) {
+    const auto* runs = frame.batch().runs();
+    const size_t count = frame.record_count();
+    size_t at = 0;
+    uint64_t ordinal = 0;
+    for (size_t i = 0; runs && i < runs->size(); i++) {
+        const Run& run = *runs->Get(uint32_t(i));
+        if (run.records() > count - at || run.changes() > UINT64_MAX / 2 - ordinal) {
+            return {FrameError::bad_runs, i};
+        }
+        const uint64_t end = ordinal + run.changes();
+        for (const size_t last = at + run.records(); at < last; at++) {
+            // In the order of their ordinals, each of them once.
+            const uint64_t place = frame.record(at).ordinal();
+            if (place < ordinal || place >= end) return {FrameError::bad_runs, i};
+            ordinal = place + 1;
+        }
+        ordinal = end;
+    }
+    if (at != count) return {FrameError::bad_runs, at};
     return {};
 }
 

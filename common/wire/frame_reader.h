@@ -19,6 +19,7 @@ enum class FrameError : uint8_t {
     bad_envelope,      // the flatbuffer does not verify
     bad_relation,      // a relation with an impossible column
     bad_record,        // an operation or image flags that make no sense
+    bad_runs,          // runs that do not cover the records of a transaction in progress
     row_out_of_range,  // a row lies outside the values, or begins after the next one
     value_truncated,   // a value ends after its row
     row_too_long,      // bytes are left over after the last value of a row
@@ -114,6 +115,10 @@ struct MessageView {
     const uint8_t* content = nullptr;
     size_t content_size = 0;
 };
+
+// Whether the runs of a frame of a transaction in progress cover its records, each with an ordinal of its own
+// run.
+FrameStatus check_runs(const FrameReader& frame);
 
 // The parts of a record of operation Message.
 FrameStatus read_message(const FrameReader& frame, RecordView record, MessageView* message);

@@ -14,7 +14,7 @@ static_assert(Batch::VT_ORIGIN_NAME == 4 + 2 * (kBatchFields - 1), "Batch has an
 static_assert(Relation::VT_LEAF_TABLE == 4 + 2 * (kRelationFields - 1), "Relation has another field");
 static_assert(Column::VT_ENUM_LABELS == 4 + 2 * (kColumnFields - 1), "Column has another field");
 static_assert(Session::VT_ENCODING == 4 + 2 * (kSessionFields - 1), "Session has another field");
-static_assert(sizeof(Record) == 12 && sizeof(Transaction) == 40, "structs are on the wire as they are");
+static_assert(sizeof(Record) == 12 && sizeof(Transaction) == 40 && sizeof(Run) == 16, "structs are on the wire as they are");
 
 size_t write_text(Buffer* out, const char* text) {
     return write_string(out, text, strlen(text));
@@ -88,7 +88,9 @@ size_t write_column(const ColumnParts& column, Buffer* out) {
 size_t frame_bound(const FrameParts& parts) {
     size_t bound = kHeaderSize + 256;  // envelope with every field and its padding
     bound += parts.record_count * sizeof(Record) + parts.value_bytes + parts.relation_bytes;
-    bound += 4 * parts.relation_count + 4 * parts.retired_count;
+    bound += 4 * parts.relation_count + 4 * parts.retired_count + sizeof(Run) * parts.run_count;
+    if (parts.gid) bound += 16 + strlen(parts.gid);
+    if (parts.origin_name) bound += 16 + strlen(parts.origin_name);
     if (parts.session) {
         bound += 128 + strlen(parts.session->plugin_version) + strlen(parts.session->database) +
                  strlen(parts.session->encoding);
@@ -112,6 +114,10 @@ size_t write_frame(const FrameParts& parts, uint8_t* frame) {
     size_t relations = parts.relation_count ? table.reference(Batch::VT_RELATIONS) : 0;
     size_t retired = parts.retired_count ? table.reference(Batch::VT_RETIRED) : 0;
     size_t session = parts.session ? table.reference(Batch::VT_SESSION) : 0;
+    size_t runs = parts.run_count ? table.reference(Batch::VT_RUNS) : 0;
+    if (parts.aborted_xid) table.scalar(Batch::VT_ABORTED_XID, parts.aborted_xid);
+    size_t gid = parts.gid ? table.reference(Batch::VT_GID) : 0;
+    size_t origin_name = parts.origin_name ? table.reference(Batch::VT_ORIGIN_NAME) : 0;
     refer(out, 0, table.finish());
 
     if (parts.session) refer(out, session, write_session(*parts.session, out));
@@ -128,6 +134,9 @@ size_t write_frame(const FrameParts& parts, uint8_t* frame) {
     if (parts.retired_count) {
         refer(out, retired, write_vector(out, parts.retired, parts.retired_count, 4, 4));
     }
+    if (parts.run_count) refer(out, runs, write_vector(out, parts.runs, parts.run_count, sizeof(Run), 8));
+    if (parts.gid) refer(out, gid, write_text(out, parts.gid));
+    if (parts.origin_name) refer(out, origin_name, write_text(out, parts.origin_name));
     if (parts.record_count) {
         refer(out, records, write_vector(out, parts.records, parts.record_count, sizeof(Record), 4));
     }

@@ -33,6 +33,11 @@ struct FrameParts {
     const uint32_t* retired = nullptr;
     size_t retired_count = 0;
     const SessionParts* session = nullptr;  // null: no session table
+    const Run* runs = nullptr;              // of a transaction in progress
+    size_t run_count = 0;
+    uint32_t aborted_xid = 0;
+    const char* gid = nullptr;          // null: none
+    const char* origin_name = nullptr;  // null: none
 };
 
 // No frame of these parts is larger, in bytes.

@@ -51,9 +51,9 @@ inline Walk walk_frame(const uint8_t* frame, size_t size) {
     }
     walk.touch(batch.gid());
     walk.touch(batch.origin_name());
-    for (const auto* ids : {batch.retired(), batch.subtransactions()}) {
-        if (ids) walk.touch(ids->data(), 4 * size_t(ids->size()));
-    }
+    if (const auto* ids = batch.retired()) walk.touch(ids->data(), 4 * size_t(ids->size()));
+    if (const auto* runs = batch.runs()) walk.touch(runs->data(), sizeof(Run) * size_t(runs->size()));
+    if (in_progress(reader.header().kind)) walk.check(check_runs(reader));
 
     // Rows of a relation that the frame does not bring are read with one column of each class.
     std::vector<ColumnLayout> unknown;

@@ -76,6 +76,7 @@ class Postgres:
         self._settings: dict[str, Any] = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": str(self.socket_folder),
             "wal_level": "logical", "max_replication_slots": 64, "max_wal_senders": 64, "max_connections": 200,
+            "max_prepared_transactions": 16,
             "fsync": "on" if fsync else "off", "dynamic_shared_memory_type": "mmap",  # files that go with the folder
             "log_line_prefix": "%m [%p] %q%a ", "timezone": "UTC", "log_timezone": "UTC",
         }

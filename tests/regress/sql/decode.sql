@@ -17,7 +17,7 @@ SELECT * FROM walferry.decode('\x57013100000000000000000000000000');
 SELECT * FROM walferry.relations('');
 SELECT * FROM walferry.relations('no frame at all, but text');
 SELECT * FROM walferry.decode((SELECT set_byte(frame, 1, 9) FROM frames WHERE n = 1));
-SELECT * FROM walferry.decode((SELECT set_byte(frame, 2, 3) FROM frames WHERE n = 1));
+SELECT * FROM walferry.decode((SELECT set_byte(frame, 2, 15) FROM frames WHERE n = 1));
 SELECT * FROM walferry.decode((SELECT set_byte(frame, 3, get_byte(frame, 3) # 1) FROM frames WHERE n = 1));
 -- A frame without the schema that an earlier one gave.
 SELECT * FROM walferry.decode((SELECT frame FROM frames WHERE n = 2));

@@ -63,6 +63,9 @@ INSERT INTO t VALUES (1);
 :peek 'options', '{"messages": {}}');
 :peek 'options', '{"messages": [1]}');
 :peek 'options', '{"messages": ["a", null]}');
+:peek 'options', '{"streaming": "on"}');
+:peek 'options', '{"two_phase": 1}');
+:peek 'options', '{"two_phase": ["a", 2]}');
 
 -- The binary output needs the binary function; the session is sound after this ERROR of a started plugin.
 SELECT count(*) FROM pg_logical_slot_peek_changes('regression', NULL, NULL);
@@ -78,7 +81,7 @@ DROP TYPE mood;
 
 -- All of them at once, as they should be, and none.
 :peek 'options', '{"version": 1, "tables": ["public.*"], "operations": ["insert", "update", "delete", "truncate"],
-    "publish_via_root": false, "origin": "any", "messages": ["a", "b"]}');
+    "publish_via_root": false, "origin": "any", "messages": ["a", "b"], "streaming": true, "two_phase": ["app-"]}');
 :peek 'options', '{}');
 SELECT count(*) FROM pg_logical_slot_peek_binary_changes('regression', NULL, NULL);
 
