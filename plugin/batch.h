@@ -90,9 +90,9 @@ class Batch {
     wire::Run run_;                   // the open run: its xid, 0 for none
     uint64 run_ordinal_ = 0;          // of its first change
     Size run_records_ = 0;            // in the frame before it
-    uint64 next_ordinal_ = 0;   // of the next change
-    uint64 frame_ordinal_ = 0;  // of the frame's first change
-    uint64 frames_ = 0;         // written for this transaction
+    uint64 next_ordinal_ = 0;         // of the next change
+    uint64 frame_ordinal_ = 0;        // of the frame's first change
+    uint64 frames_ = 0;               // written for this transaction
     Size row_start_ = 0;
     bool session_written_ = false;
     wire::Buffer records_;

@@ -35,6 +35,26 @@ inline HeapTuple new_tuple(const ReorderBufferChange* change) {
 #endif
 }
 
+// A column of which nothing is stored: it is computed when it is read.
+inline bool is_virtual([[maybe_unused]] Form_pg_attribute attribute) {
+#if PG_VERSION_NUM >= 180000
+    return attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+    return false;
+#endif
+}
+
+// Whether no row has a NULL there. From 18 on a constraint may be there that old rows need not meet (NOT
+// VALID).
+inline bool is_not_null(TupleDesc descriptor, int column) {
+#if PG_VERSION_NUM >= 180000
+    return TupleDescAttr(descriptor, column)->attnotnull &&
+           TupleDescCompactAttr(descriptor, column)->attnullability != ATTNULLABLE_INVALID;
+#else
+    return TupleDescAttr(descriptor, column)->attnotnull;
+#endif
+}
+
 // From 15 on the server wants to know whether the transaction was left out.
 inline void update_progress(LogicalDecodingContext* ctx, bool skipped) {
 #if PG_VERSION_NUM >= 150000
@@ -45,8 +65,8 @@ inline void update_progress(LogicalDecodingContext* ctx, bool skipped) {
 #endif
 }
 
-// From 15 on decoding of prepared transactions may begin with any start of the stream; before, only a slot that was made
-// for it has them.
+// From 15 on decoding of prepared transactions may begin with any start of the stream; before, only a slot
+// that was made for it has them.
 inline void ask_for_two_phase(LogicalDecodingContext* ctx, bool wanted) {
 #if PG_VERSION_NUM >= 150000
     ctx->twophase_opt_given = wanted;
@@ -54,6 +74,15 @@ inline void ask_for_two_phase(LogicalDecodingContext* ctx, bool wanted) {
     (void)ctx;
     (void)wanted;
 #endif
+}
+
+// The primary key's index, once RelationGetIndexList() has looked for it. From 18 on a deferrable one is
+// found too, which identifies no row: it may be violated in between.
+inline ::Oid primary_key_index(::Relation relation) {
+#if PG_VERSION_NUM >= 170000
+    if (relation->rd_ispkdeferrable) return InvalidOid;
+#endif
+    return relation->rd_pkindex;
 }
 
 // From 16 on the server itself reports progress inside of long transactions.

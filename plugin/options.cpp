@@ -118,9 +118,7 @@ bool parse_prefixes(const char* key, const JsonbValue* value, const Prefix** pre
     if (value->type == jbvBool) return value->val.boolean;
     if (value->type != jbvBinary) wrong_type(key, "true, false or a list of prefixes");
     auto* list = static_cast<Prefix*>(palloc0(sizeof(Prefix) * (array_size(value) + 1)));
-    *count = for_each_text(key, value, [list](int i, const char* text) {
-        list[i] = {text, strlen(text)};
-    });
+    *count = for_each_text(key, value, [list](int i, const char* text) { list[i] = {text, strlen(text)}; });
     *prefixes = list;
     return *count > 0;
 }

@@ -50,7 +50,7 @@ const char* read_catalog(Session* session, MemoryContext context) {
     if (own) StartTransactionCommand();
     session->encoding.init(context);
     const char* name = get_database_name(MyDatabaseId);
-    name = MemoryContextStrdup(context, session->encoding.to_utf8(name ? name : ""));
+    name = MemoryContextStrdup(context, session->encoding.shared_name_to_utf8(name ? name : ""));
     if (own) CommitTransactionCommand();
     return name;
 }
@@ -89,13 +89,14 @@ bool filter_by_origin(LogicalDecodingContext* ctx, RepOriginId origin) {
     return session_of(ctx)->options.only_local_origin && origin != InvalidRepOriginId;
 }
 
-// The name of the transaction's replication origin, for the reader; null where there is none. In a transaction.
+// The name of the transaction's replication origin, for the reader; null where there is none. In a
+// transaction.
 const char* origin_name(Session* session, ReorderBufferTXN* txn) {
     if (txn->origin_id == InvalidRepOriginId) return nullptr;
     MemoryContext old = MemoryContextSwitchTo(session->transaction_context);
     char* name = nullptr;
     const char* text = nullptr;
-    if (replorigin_by_oid(txn->origin_id, true, &name)) text = session->encoding.to_utf8(name);
+    if (replorigin_by_oid(txn->origin_id, true, &name)) text = session->encoding.shared_name_to_utf8(name);
     MemoryContextSwitchTo(old);
     return text;
 }
@@ -252,7 +253,8 @@ void commit(LogicalDecodingContext* ctx, ReorderBufferTXN*, XLogRecPtr) {
     compat::update_progress(ctx, skipped);
 }
 
-// --- Transactions in progress: larger than logical_decoding_work_mem, sent in blocks before their end is known.
+// --- Transactions in progress: larger than logical_decoding_work_mem, sent in blocks before their end is
+// known.
 
 void stream_start(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     Session* session = session_of(ctx);
@@ -306,6 +308,9 @@ void stream_commit(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPt
 void stream_abort(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {
     Session* session = session_of(ctx);
     ReorderBufferTXN* top = txn->toptxn ? txn->toptxn : txn;
+    // No block of it was sent. From 18 on the server tells the end of what it has dropped for being rolled
+    // back, even where nothing is streamed.
+    if (top->output_plugin_private == nullptr) return;
     Ending ending = {wire::FrameKind::stream_abort, uncommitted(top), txn->xid, nullptr};
     if (txn == top) {
         end_stream(session, txn, ending);
@@ -361,8 +366,7 @@ void commit_prepared(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRec
 
 void rollback_prepared(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr, TimestampTz) {
     Session* session = session_of(ctx);
-    session->batch.write_ending(
-        ending_of(session, wire::FrameKind::rollback_prepared, txn, txn->final_lsn));
+    session->batch.write_ending(ending_of(session, wire::FrameKind::rollback_prepared, txn, txn->final_lsn));
     compat::update_progress(ctx, false);
 }
 

@@ -85,25 +85,49 @@ const char* type_name(::Oid type) {
     return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 1 : name;
 }
 
-void read_enum_labels(::Oid type, const TextEncoding& encoding, wire::ColumnParts* column) {
+// Of all columns of a relation. An enum of many labels in many columns would make a schema that no reader
+// takes.
+constexpr Size kMaxLabelBytes = 1024 * 1024;
+
+// The labels of the enum column `columns[at]`, or an empty list where they do not fit into `*left` bytes any
+// more.
+void read_enum_labels(::Oid type, const TextEncoding& encoding, wire::ColumnParts* columns, uint16 at,
+                      Size* left) {
+    constexpr Size kPerLabel = 12;  // its offset, length and padding
+    wire::ColumnParts* column = &columns[at];
+    Size bytes = 0;
+    for (uint16 i = 0; i < at; i++) {
+        const wire::ColumnParts& other = columns[i];
+        if (other.base_type_oid != type) continue;
+        for (uint32 j = 0; j < other.enum_label_count; j++) bytes += strlen(other.enum_labels[j]) + kPerLabel;
+        column->enum_labels = other.enum_labels;
+        if (bytes <= *left) {
+            column->enum_label_count = other.enum_label_count;
+            *left -= bytes;
+        }
+        return;
+    }
     ::Relation catalog = table_open(EnumRelationId, AccessShareLock);
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
     SysScanDesc scan = systable_beginscan(catalog, EnumTypIdSortOrderIndexId, true, nullptr, 1, &key);
     uint32 capacity = 16, count = 0;
     auto* labels = static_cast<const char**>(palloc(capacity * sizeof(char*)));
-    while (HeapTuple tuple = systable_getnext(scan)) {
+    while (HeapTuple tuple = bytes <= *left ? systable_getnext(scan) : nullptr) {
         if (count == capacity) {
             capacity *= 2;
             labels = static_cast<const char**>(repalloc(labels, capacity * sizeof(char*)));
         }
-        labels[count++] =
+        labels[count] =
             encoding.to_utf8(pstrdup(NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel)));
+        bytes += strlen(labels[count++]) + kPerLabel;
     }
     systable_endscan(scan);
     table_close(catalog, AccessShareLock);
     column->enum_labels = labels;
+    if (bytes > *left) return;
     column->enum_label_count = count;
+    *left -= bytes;
 }
 
 uint32 namespace_hash(::Oid schema) {
@@ -119,6 +143,15 @@ uint32 namespace_hash(::Oid schema) {
 }
 
 }  // namespace
+
+void name_error_place(void* argument) {
+    auto* place = static_cast<ErrorPlace*>(argument);
+    if (place->column) {
+        errcontext("walferry: column \"%s\" of table %s", place->column, place->table);
+    } else {
+        errcontext("walferry: table %s", place->table);
+    }
+}
 
 void RelationCache::init(MemoryContext parent, const Options* options, const TextEncoding* encoding) {
     context_ = AllocSetContextCreate(parent, "walferry relations", ALLOCSET_DEFAULT_SIZES);
@@ -246,11 +279,16 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
     // may take in an invalidation that empties them again.
     list_free(RelationGetIndexList(relation));
     ::Oid identity_index = relation->rd_replidindex;
-    ::Oid key_index = OidIsValid(relation->rd_pkindex) ? relation->rd_pkindex : identity_index;
+    ::Oid primary_key = compat::primary_key_index(relation);
+    ::Oid key_index = OidIsValid(primary_key) ? primary_key : identity_index;
     index_key_positions(identity_index, attributes, identity);
     index_key_positions(key_index, attributes, key);
 
     MemoryContext context = context_of(entry);
+    entry->name = MemoryContextStrdup(context, quote_qualified_identifier(own.schema, own.table));
+    ErrorPlace place = {entry->name, nullptr};
+    ErrorContextCallback place_callback = {error_context_stack, name_error_place, &place};
+    error_context_stack = &place_callback;
     entry->steps =
         static_cast<ColumnStep*>(MemoryContextAllocZero(context, sizeof(ColumnStep) * Size(attributes + 1)));
     entry->outputs =
@@ -274,6 +312,7 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         static_cast<wire::ColumnParts*>(palloc0(sizeof(wire::ColumnParts) * Size(attributes + 1)));
     uint16 live = 0;
     Size bound = 0;
+    Size label_bytes_left = kMaxLabelBytes;
     for (int i = 0; i < attributes; i++) {
         Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
         ColumnStep& step = entry->steps[i];
@@ -283,14 +322,12 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         step.action = CopyAction::skip;
         if (attribute->attisdropped) continue;
 
+        place.column = NameStr(attribute->attname);
         int32 modifier = attribute->atttypmod;
         ::Oid base = getBaseTypeAndTypmod(attribute->atttypid, &modifier);
         ValueCopy copy = value_copy(base);
-#if PG_VERSION_NUM >= 180000
-        // Nothing is stored for a virtual column; it reads as null in the tuple and is left out of the
-        // schema.
-        if (attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL) continue;
-#endif
+        // It reads as null in the tuple and is left out of the schema.
+        if (compat::is_virtual(attribute)) continue;
         step.action = copy.action;
         step.live = live;
         step.identity = identity[i] != 0;
@@ -323,11 +360,13 @@ void RelationCache::build(RelationEntry* entry, ::Relation relation, Batch* batc
         column.value_class = copy.value_class;
         column.key_position = key[i];
         column.identity = identity[i] != 0;
-        column.not_null = attribute->attnotnull;
+        column.not_null = compat::is_not_null(descriptor, i);
         column.generated = attribute->attgenerated != '\0';
-        if (get_typtype(base) == TYPTYPE_ENUM) read_enum_labels(base, *encoding_, &column);
+        if (get_typtype(base) == TYPTYPE_ENUM)
+            read_enum_labels(base, *encoding_, columns, live, &label_bytes_left);
         live++;
     }
+    error_context_stack = place_callback.previous;
     entry->column_count = live;
     entry->fixed_bound = 2 * (bound + 2 * (Size(live) + 7) / 8) + 64;
 

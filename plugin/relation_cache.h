@@ -61,11 +61,22 @@ struct RelationEntry {
     uint32 namespace_hash;     // of the relation's own schema
     uint32* namespace_hashes;  // of the schemas of ancestors and types, whose names are used too
     uint16 namespace_hash_count;
+    const char* name;  // with its schema, for the context of an ERROR
     ::Oid* ancestors;  // the partitioned tables above it
     uint16 ancestor_count;
     bool is_ancestor;       // others name it in `ancestors`; it may never have been looked up itself
     MemoryContext context;  // owns the arrays above; null as long as there are none
 };
+
+// What the plugin is at, for the context of an ERROR in somebody else's function. `column` may be null.
+struct ErrorPlace {
+    const char* table;
+    const char* column;
+};
+
+// A callback for error_context_stack; its argument is an ErrorPlace. The shipper knows the error by this
+// text.
+void name_error_place(void* place);
 
 class RelationCache {
  public:

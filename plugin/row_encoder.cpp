@@ -94,6 +94,10 @@ const char* RowEncoder::slow_text(const RelationEntry* entry, int attribute, con
 const char* RowEncoder::slow_text_or_null(const RelationEntry* entry, int attribute, const char* stored,
                                           Size* size) {
     const char* volatile data = nullptr;
+    // An output function may be anybody's: who reads its ERROR has to know which value it was about.
+    ErrorPlace place = {entry->name, NameStr(TupleDescAttr(descriptor_, attribute)->attname)};
+    ErrorContextCallback place_callback = {error_context_stack, name_error_place, &place};
+    error_context_stack = &place_callback;
     PG_TRY();
     { data = slow_text(entry, attribute, stored, size); }
     PG_CATCH();
@@ -109,6 +113,7 @@ const char* RowEncoder::slow_text_or_null(const RelationEntry* entry, int attrib
         data = nullptr;
     }
     PG_END_TRY();
+    error_context_stack = place_callback.previous;
     return data;
 }
 
@@ -311,7 +316,7 @@ uint8 RowEncoder::encode(const RelationEntry* entry, ::Relation relation, HeapTu
                          Batch* batch) {
     // Whatever an ERROR left of an earlier row is dropped.
     batch->values()->size = batch->row_start();
-    TupleDesc descriptor = RelationGetDescr(relation);
+    TupleDesc descriptor = descriptor_ = RelationGetDescr(relation);
     uint8 flags = 0;
     if (before) {
         flags |= wire::kBefore;

@@ -39,6 +39,7 @@ class RowEncoder {
     bool scratch_used_ = false;
     bool convert_ = false;
     const TextEncoding* encoding_ = nullptr;
+    TupleDesc descriptor_ = nullptr;  // of the row that is being encoded
 };
 
 }  // namespace walferry

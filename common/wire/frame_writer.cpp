@@ -14,7 +14,8 @@ static_assert(Batch::VT_ORIGIN_NAME == 4 + 2 * (kBatchFields - 1), "Batch has an
 static_assert(Relation::VT_LEAF_TABLE == 4 + 2 * (kRelationFields - 1), "Relation has another field");
 static_assert(Column::VT_ENUM_LABELS == 4 + 2 * (kColumnFields - 1), "Column has another field");
 static_assert(Session::VT_ENCODING == 4 + 2 * (kSessionFields - 1), "Session has another field");
-static_assert(sizeof(Record) == 12 && sizeof(Transaction) == 40 && sizeof(Run) == 16, "structs are on the wire as they are");
+static_assert(sizeof(Record) == 12 && sizeof(Transaction) == 40 && sizeof(Run) == 16,
+              "structs are on the wire as they are");
 
 size_t write_text(Buffer* out, const char* text) {
     return write_string(out, text, strlen(text));
@@ -64,7 +65,7 @@ size_t write_column(const ColumnParts& column, Buffer* out) {
     size_t type_name = table.reference(Column::VT_TYPE_NAME);
     table.scalar(Column::VT_TYPE_MODIFIER, column.type_modifier);
     table.scalar(Column::VT_BASE_TYPE_OID, column.base_type_oid);
-    size_t labels = column.enum_label_count ? table.reference(Column::VT_ENUM_LABELS) : 0;
+    size_t labels = column.enum_labels ? table.reference(Column::VT_ENUM_LABELS) : 0;
     table.scalar(Column::VT_KEY_POSITION, column.key_position);
     table.scalar(Column::VT_VALUE_CLASS, uint8_t(column.value_class));
     table.scalar(Column::VT_IDENTITY, uint8_t(column.identity));
@@ -73,7 +74,7 @@ size_t write_column(const ColumnParts& column, Buffer* out) {
     size_t at = table.finish();
     refer(out, name, write_text(out, column.name));
     refer(out, type_name, write_text(out, column.type_name));
-    if (column.enum_label_count) {
+    if (column.enum_labels) {
         size_t vector = write_reference_vector(out, column.enum_label_count);
         refer(out, labels, vector);
         for (uint32_t i = 0; i < column.enum_label_count; i++) {

@@ -352,7 +352,7 @@ class Reader {
     void read_member(const Place& place, const toml::node& node, std::optional<Operations>* target) {
         *target = read_operations(place, node);
     }
-    void read_member(const Place& place, const toml::node& node, Messages* target) {
+    void read_member(const Place& place, const toml::node& node, ByPrefix* target) {
         if (const auto all = node.value_exact<bool>()) {
             target->all = *all;
         } else {

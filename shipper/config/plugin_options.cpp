@@ -17,11 +17,16 @@ std::string plugin_options_json(const SourceConfig& source) {
     }
     if (source.publish_via_root) options["publish_via_root"] = true;
     if (source.origin == Origin::none) options["origin"] = "none";
-    if (!source.messages.prefixes.empty()) {
-        options["messages"] = source.messages.prefixes;
-    } else if (source.messages.all) {
-        options["messages"] = true;
-    }
+    const auto by_prefix = [&options](const char* name, const ByPrefix& chosen) {
+        if (!chosen.prefixes.empty()) {
+            options[name] = chosen.prefixes;
+        } else if (chosen.all) {
+            options[name] = true;
+        }
+    };
+    by_prefix("messages", source.messages);
+    if (source.streaming) options["streaming"] = true;
+    by_prefix("two_phase", source.two_phase);
     return options.dump();
 }
 

@@ -87,10 +87,15 @@ struct Section {
 };
 
 constexpr Section kSections[] = {
-    {"", "Top of the file", ""},    {"source", "[source]: PostgreSQL", ""},
-    {"sink", "[sink]: Kafka", ""},  {"sink.canal", "[sink.canal]: Canal JSON", ""},
-    {"retry", "[retry]", ""},       {"log", "[log]", ""},
-    {"shutdown", "[shutdown]", ""}, {"table", "[[table]]: what differs for some tables", kTableNotes},
+    {"", "Top of the file", ""},
+    {"source", "[source]: PostgreSQL", ""},
+    {"sink", "[sink]: Kafka", ""},
+    {"sink.canal", "[sink.canal]: Canal JSON", ""},
+    {"spool", "[spool]", ""},
+    {"retry", "[retry]", ""},
+    {"log", "[log]", ""},
+    {"shutdown", "[shutdown]", ""},
+    {"table", "[[table]]: what differs for some tables", kTableNotes},
 };
 
 std::string_view section_of(const Setting& setting) {

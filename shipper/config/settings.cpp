@@ -65,6 +65,21 @@ const Setting kSettings[] = {
      .allowed = "`true`, `false`, or a list of prefixes",
      .check = check_not_empty,
      .member = [](Task& t, Table&) -> Member { return &t.source.messages; }},
+    {.path = "source.streaming",
+     .example = "false",
+     .help = "Whether transactions larger than the server's `logical_decoding_work_mem` come while they are "
+             "in progress, into "
+             "the spool, rather than after their commit from the server's disk.",
+     .member = [](Task& t, Table&) -> Member { return &t.source.streaming; }},
+    {.path = "source.two_phase",
+     .example = R"(["app-"])",
+     .help = "Prepared transactions (`PREPARE TRANSACTION`) to take in when they are prepared, into the "
+             "spool: all, none, or "
+             "those whose name begins with one in the list. They reach Kafka when they are committed, as all "
+             "others do.",
+     .allowed = "`true`, `false`, or a list of beginnings of names",
+     .check = check_not_empty,
+     .member = [](Task& t, Table&) -> Member { return &t.source.two_phase; }},
     {.path = "source.slot",
      .example = R"("shop")",
      .help = "The replication slot.",
@@ -76,6 +91,12 @@ const Setting kSettings[] = {
      .example = "false",
      .help = "Whether to create the slot when it is missing; otherwise that is an error.",
      .member = [](Task& t, Table&) -> Member { return &t.source.create_slot; }},
+    {.path = "source.failover",
+     .example = "true",
+     .help =
+         "Whether the slot is to survive a failover: standbys of PostgreSQL 17 or later keep a copy of it "
+         "(docs/versions.md).",
+     .member = [](Task& t, Table&) -> Member { return &t.source.failover; }},
     {.path = "source.status_interval_ms",
      .example = "500",
      .help = "How often the confirmed position is told to the server.",
@@ -136,6 +157,13 @@ const Setting kSettings[] = {
      .help = "The hash: Kafka's own (`murmur2`), or that of DTS and Canal (`java`).",
      .allowed = "murmur2|java",
      .member = [](Task& t, Table&) -> Member { return choice(t.sink.partition_hash); }},
+    {.path = "sink.key_change",
+     .example = R"("delete-insert")",
+     .help =
+         "An UPDATE that changes the message key as one change under the new key, or as a DELETE of the old "
+         "key and an INSERT (docs/row-images.md).",
+     .allowed = "update|delete-insert",
+     .member = [](Task& t, Table&) -> Member { return choice(t.sink.key_change); }},
     {.path = "sink.delivery",
      .example = R"("at-least-once")",
      .help = "What is promised when a process dies.",
@@ -170,7 +198,9 @@ const Setting kSettings[] = {
      .member = [](Task& t, Table&) -> Member { return &t.sink.queue_bytes; }},
     {.path = "sink.headers",
      .example = R"("none")",
-     .help = "Record headers: the change's position, by which a reader can tell repeats, or none.",
+     .help = "Record headers: the change's position, by which a reader can tell repeats, and the name of its "
+             "replication "
+             "origin, if it has one; or none.",
      .allowed = "position|none",
      .member = [](Task& t, Table&) -> Member { return choice(t.sink.headers); }},
 
@@ -239,6 +269,21 @@ const Setting kSettings[] = {
      .max = 3'600'000,
      .member = [](Task& t, Table&) -> Member { return &t.retry.max_delay; }},
 
+    {.path = "spool.directory",
+     .example = R"("/var/lib/walferry")",
+     .help = "Where the spool makes a folder for itself. It holds transactions that are not committed yet, "
+             "and nothing that is "
+             "needed after a crash.",
+     .fallback = "a folder of the user below `/var/tmp`",
+     .member = [](Task& t, Table&) -> Member { return &t.spool.directory; }},
+    {.path = "spool.size",
+     .example = R"("20GB")",
+     .help = "The most bytes that the spool takes. When it is full, large transactions come after their "
+             "commit again.",
+     .min = 16 << 20,
+     .max = 1LL << 50,
+     .member = [](Task& t, Table&) -> Member { return &t.spool.size; }},
+
     {.path = "log.level",
      .example = R"("debug")",
      .help = "The least severe messages that are logged.",
@@ -282,6 +327,12 @@ const Setting kSettings[] = {
      .allowed = "insert|update|delete|truncate",
      .fallback = "`source.operations`",
      .member = [](Task&, Table& table) -> Member { return &table.operations; }},
+    {.path = "table.key_change",
+     .example = R"("delete-insert")",
+     .help = "In place of `sink.key_change`.",
+     .allowed = "update|delete-insert",
+     .fallback = "`sink.key_change`",
+     .member = [](Task&, Table& table) -> Member { return choice(table.key_change); }},
 };
 
 std::string toml_text(std::string_view text) {
@@ -323,7 +374,7 @@ struct Formatter {
     std::string operator()(const std::optional<Operations>* operations) const {
         return *operations ? format_operations(**operations) : "";
     }
-    std::string operator()(const Messages* messages) const {
+    std::string operator()(const ByPrefix* messages) const {
         if (!messages->prefixes.empty()) return format_list(messages->prefixes);
         return messages->all ? "true" : "false";
     }
@@ -347,7 +398,7 @@ struct TypeName {
     std::string_view operator()(const Choice&) const { return "choice"; }
     std::string_view operator()(const Operations*) const { return "list of choices"; }
     std::string_view operator()(const std::optional<Operations>*) const { return "list of choices"; }
-    std::string_view operator()(const Messages*) const { return "boolean or list of texts"; }
+    std::string_view operator()(const ByPrefix*) const { return "boolean or list of texts"; }
     std::string_view operator()(const std::map<std::string, std::string>*) const { return "table"; }
 };
 

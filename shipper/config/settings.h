@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,10 +28,23 @@ Choice choice(Enumeration& member) {
             [](const void* where) { return static_cast<size_t>(*static_cast<const Enumeration*>(where)); }};
 }
 
+// The same of one that may not be set.
+template <typename Enumeration>
+Choice choice(std::optional<Enumeration>& member) {
+    return {&member,
+            [](void* where, size_t index) {
+                *static_cast<std::optional<Enumeration>*>(where) = Enumeration(index);
+            },
+            [](const void* where) {
+                return static_cast<size_t>(
+                    static_cast<const std::optional<Enumeration>*>(where)->value_or(Enumeration()));
+            }};
+}
+
 // Where a setting lives. The alternative is the setting's type.
 using Member = std::variant<std::string*, std::vector<std::string>*, bool*, int*, Bytes*,
                             std::chrono::milliseconds*, Choice, Operations*, std::optional<Operations>*,
-                            Messages*, std::map<std::string, std::string>*>;
+                            ByPrefix*, std::map<std::string, std::string>*>;
 
 struct Setting {
     std::string_view path;        // "sink.queue_bytes"; "table.match" stands for each [[table]]

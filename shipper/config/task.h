@@ -20,12 +20,13 @@ struct Operations {
     friend bool operator==(const Operations&, const Operations&) = default;
 };
 
-// Logical messages (pg_logical_emit_message): none, all, or those whose prefix is in this list.
-struct Messages {
+// None, all, or those that the list chooses: logical messages (pg_logical_emit_message) by their prefix,
+// prepared transactions by the beginning of their name.
+struct ByPrefix {
     bool all = false;
     std::vector<std::string> prefixes;
 
-    friend bool operator==(const Messages&, const Messages&) = default;
+    friend bool operator==(const ByPrefix&, const ByPrefix&) = default;
 };
 
 // A number of bytes; its own type, so that the settings table knows its unit.
@@ -41,9 +42,12 @@ struct SourceConfig {
     Operations operations;
     bool publish_via_root = false;
     Origin origin = Origin::any;
-    Messages messages;
+    ByPrefix messages;
+    bool streaming = true;
+    ByPrefix two_phase;
     std::string slot;  // filled from the task's name where the file says nothing
     bool create_slot = true;
+    bool failover = false;
     int status_interval_ms = 500;
     std::chrono::milliseconds silence_timeout = std::chrono::minutes(1);
 };
@@ -51,6 +55,7 @@ struct SourceConfig {
 enum class SinkFormat { canal_json };
 enum class PartitionBy { none, table, key };
 enum class PartitionHash { murmur2, java };
+enum class KeyChanges { update, delete_insert };  // how an UPDATE of the message key is told
 enum class Delivery { at_least_once };
 enum class Headers { position, none };
 
@@ -79,6 +84,7 @@ struct SinkConfig {
     std::string message_topic = "{name}.messages";
     PartitionBy partition_by = PartitionBy::key;
     PartitionHash partition_hash = PartitionHash::murmur2;
+    KeyChanges key_change = KeyChanges::update;
     Delivery delivery = Delivery::at_least_once;
     bool create_topics = true;
     int topic_partitions = 1;
@@ -90,6 +96,11 @@ struct SinkConfig {
     CanalConfig canal;
     std::map<std::string, std::string> kafka;  // librdkafka properties, as text
     bool idempotent = true;                    // derived: false where kafka["acks"] is not "all"
+};
+
+struct SpoolConfig {
+    std::string directory;  // empty: one for this user below /var/tmp
+    Bytes size{uint64_t(4) << 30};
 };
 
 struct RetryConfig {
@@ -118,6 +129,7 @@ struct TableConfig {
     std::string topic;             // template; empty: not set
     std::vector<std::string> key;  // columns; empty: not set
     std::optional<Operations> operations;
+    std::optional<KeyChanges> key_change;
 };
 
 // Where a value came from; a key without an entry has its default.
@@ -130,6 +142,7 @@ struct TaskConfig {
     std::string name;
     SourceConfig source;
     SinkConfig sink;
+    SpoolConfig spool;
     RetryConfig retry;
     LogConfig log;
     ShutdownConfig shutdown;

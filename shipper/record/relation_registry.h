@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -29,11 +30,13 @@ class RelationRegistry {
     // Fails at an impossible relation, and at an id that is in use: an id stands for one schema only.
     template <typename OnNew>
     wire::FrameStatus add(const wire::Batch& batch, OnNew&& on_new) {
+        if (batch.session()) server_version_ = batch.session()->server_version();
         if (!batch.relations()) return {};
         for (const wire::Relation* relation : *batch.relations()) {
             wire::FrameStatus fault;
             std::optional<RelationSchema> schema = RelationSchema::make(*relation, &fault);
             if (!schema) return fault;
+            schema->server_version = server_version_;
             if (entries_.size() >= kMaxRelations) return {wire::FrameError::bad_relation, 0};
             auto [place, fresh] = entries_.try_emplace(schema->id);
             if (!fresh) return {wire::FrameError::bad_relation, 0};
@@ -47,14 +50,23 @@ class RelationRegistry {
         return add(batch, [](Entry&) {});
     }
 
-    // Drops the relations that no later frame uses, after the batch's records are done with.
-    void retire(const wire::Batch& batch) {
+    // The batch's relations that no later frame of the session uses. Frames of transactions that began before
+    // `next` and have not ended may wait to be read: transactions are numbered in the order in which they
+    // begin.
+    void retire(const wire::Batch& batch, uint64_t next) {
         if (!batch.retired()) return;
-        for (uint32_t id : *batch.retired()) {
+        for (uint32_t id : *batch.retired()) retired_.push_back({next, id});
+    }
+    // Drops the retired relations that no transaction from `oldest` on can use.
+    void release(uint64_t oldest) {
+        while (!retired_.empty() && retired_.front().next <= oldest) {
+            const uint32_t id = retired_.front().id;
             if (last_ && last_->schema.id == id) last_ = nullptr;
             entries_.erase(id);
+            retired_.pop_front();
         }
     }
+    bool has_retired() const { return !retired_.empty(); }
 
     // The relation of that id, or null. Stays where it is until it is retired.
     Entry* find(uint32_t id) {
@@ -69,11 +81,19 @@ class RelationRegistry {
     void clear() {
         last_ = nullptr;
         entries_.clear();
+        retired_.clear();
     }
 
  private:
+    struct Retired {
+        uint64_t next;
+        uint32_t id;
+    };
+
     std::unordered_map<uint32_t, std::unique_ptr<Entry>> entries_;
-    Entry* last_ = nullptr;  // rows come in runs of one relation
+    std::deque<Retired> retired_;
+    uint32_t server_version_ = 0;  // as the session's first frame says
+    Entry* last_ = nullptr;        // rows come in runs of one relation
 };
 
 }  // namespace walferry

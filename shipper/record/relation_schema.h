@@ -46,6 +46,7 @@ struct RelationSchema {
     std::string leaf_table;
     char replica_identity = 'd';  // 'd', 'f', 'i' or 'n', as in pg_class
     char kind = 'r';              // 'r' or 'p', as in pg_class
+    uint32_t server_version = 0;  // server_version_num of the server that wrote the rows; 0: not known
     uint64_t fingerprint = 0;     // of names, types, key and identity; the same on every server
     std::vector<ColumnSchema> columns;
     std::vector<wire::ColumnLayout> layout;  // for wire::read_row(); one for each column

@@ -21,12 +21,15 @@ Router::Router(const TaskConfig& config) : config_(config), topic_(config.sink.t
 Destination Router::route(const RelationSchema& relation, const std::string& database) const {
     const TopicNames names{database, relation.schema, relation.table, config_.name};
     Destination destination;
+    destination.operations = config_.source.operations;
+    destination.key_change = config_.sink.key_change;
     const TopicTemplate* topic = &topic_;
     for (const Rule& rule : rules_) {
         if (!matches(rule.pattern, relation.schema, relation.table)) continue;
         if (rule.topic) topic = &*rule.topic;
         if (!rule.table->key.empty()) destination.key = rule.table->key;
         if (rule.table->operations) destination.operations = *rule.table->operations;
+        if (rule.table->key_change) destination.key_change = *rule.table->key_change;
     }
     destination.topic = topic->expand(names);
     destination.ddl_topic = ddl_topic_ ? ddl_topic_->expand(names) : destination.topic;

@@ -18,6 +18,7 @@ struct Destination {
     std::string ddl_topic;         // of truncates
     std::vector<std::string> key;  // columns of the message key; empty: the relation's own key
     Operations operations;
+    KeyChanges key_change = KeyChanges::update;
 };
 
 class Router {

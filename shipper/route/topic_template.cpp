@@ -10,6 +10,7 @@ namespace walferry {
 namespace {
 
 constexpr size_t kLongestTopic = 249;
+constexpr std::string_view kCompactMark = "_xB32_";
 constexpr const char* kPlaceholders = "{db}, {schema}, {table} and {name}";
 
 // Not std::isalnum, which asks the locale.
@@ -25,6 +26,17 @@ bool upper_hex(char c) {
 bool starts_escape(std::string_view text, size_t at) {
     return text[at] == '_' && text.size() - at >= 4 && text[at + 1] == 'x' && upper_hex(text[at + 2]) &&
            upper_hex(text[at + 3]);
+}
+
+// RFC 4648 in lower case, without padding.
+void append_base32(std::string& out, std::string_view bytes) {
+    constexpr const char* kLetters = "abcdefghijklmnopqrstuvwxyz234567";
+    unsigned bits = 0, waiting = 0;
+    for (const char c : bytes) {
+        bits = (bits << 8 | static_cast<unsigned char>(c)) & 0xFFF;
+        for (waiting += 8; waiting >= 5; waiting -= 5) out += kLetters[bits >> (waiting - 5) & 31];
+    }
+    if (waiting > 0) out += kLetters[bits << (5 - waiting) & 31];
 }
 
 [[noreturn]] void refuse_template(std::string_view text, std::string why) {
@@ -76,42 +88,55 @@ TopicTemplate::TopicTemplate(std::string_view text) : text_(text) {
     distinguishes_tables_ = schema && table && apart;
 }
 
-void TopicTemplate::append_escaped(std::string& out, std::string_view value) const {
+bool TopicTemplate::needs_escape(std::string_view value, size_t at) const {
+    return !legal(value[at]) || separators_.find(value[at]) != std::string::npos || starts_escape(value, at);
+}
+
+void TopicTemplate::append_escaped(std::string& out, std::string_view value, bool compact) const {
     constexpr const char* kDigits = "0123456789ABCDEF";
+    const size_t start = out.size();
     for (size_t at = 0; at < value.size(); ++at) {
-        const char c = value[at];
-        if (legal(c) && separators_.find(c) == std::string::npos && !starts_escape(value, at)) {
-            out += c;
+        if (!needs_escape(value, at)) {
+            out += value[at];
             continue;
         }
-        const auto byte = static_cast<unsigned char>(c);
+        const auto byte = static_cast<unsigned char>(value[at]);
         out += "_x";
         out += kDigits[byte >> 4];
         out += kDigits[byte & 0xF];
         out += '_';
     }
+    if (!compact || out.size() - start <= kCompactMark.size() + (8 * value.size() + 4) / 5) return;
+    out.resize(start);
+    out += kCompactMark;
+    append_base32(out, value);
 }
 
-std::string TopicTemplate::expand(const TopicNames& names) const {
+std::string TopicTemplate::fill_in(const TopicNames& names, bool compact) const {
     std::string topic;
     for (const Part& part : parts_) {
         topic += part.literal;
         switch (part.field) {
             case Field::db:
-                append_escaped(topic, names.db);
+                append_escaped(topic, names.db, compact);
                 break;
             case Field::schema:
-                append_escaped(topic, names.schema);
+                append_escaped(topic, names.schema, compact);
                 break;
             case Field::table:
-                append_escaped(topic, names.table);
+                append_escaped(topic, names.table, compact);
                 break;
             case Field::name:
-                append_escaped(topic, names.name);
+                append_escaped(topic, names.name, compact);
                 break;
         }
     }
-    topic += tail_;
+    return topic + tail_;
+}
+
+std::string TopicTemplate::expand(const TopicNames& names) const {
+    std::string topic = fill_in(names, false);
+    if (topic.size() > kLongestTopic) topic = fill_in(names, true);
     const bool too_long = topic.size() > kLongestTopic;
     if (too_long || topic.empty() || topic == "." || topic == "..") {
         const std::string table = std::string(names.schema) + "." + std::string(names.table);

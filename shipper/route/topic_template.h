@@ -7,6 +7,10 @@
 // uses: schema `a.b`, table `c` gives `a_x2E_b.c`. So two tables never get one name by accident, as long as
 // the placeholders are kept apart by a dot or a hyphen and the template names the schema and the table; see
 // distinguishes_tables().
+//
+// Five characters for a byte are many for names in other scripts. Where the topic would become too long, each
+// value is written as `_xB32_` and its bytes in base32 (RFC 4648, lower case, unpadded) if that is shorter;
+// the escapes above never give such a text. So a schema and a table of 63 bytes each always fit.
 #pragma once
 
 #include <string>
@@ -43,7 +47,9 @@ class TopicTemplate {
         Field field;
     };
 
-    void append_escaped(std::string& out, std::string_view value) const;
+    std::string fill_in(const TopicNames& names, bool compact) const;
+    bool needs_escape(std::string_view value, size_t at) const;
+    void append_escaped(std::string& out, std::string_view value, bool compact) const;
 
     std::string text_;
     std::vector<Part> parts_;

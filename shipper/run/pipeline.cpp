@@ -34,7 +34,7 @@ char* append_number(char* p, uint64_t value, int base) {
     return std::to_chars(p, p + 20, value, base).ptr;
 }
 
-std::string quoted(std::string_view name) {
+std::string quoted_name(std::string_view name) {
     std::string text = "\"";
     for (const char c : name) text.append(c == '"' ? 2 : 1, c);
     return text + "\"";
@@ -56,6 +56,20 @@ Error oversize_error(std::string what, std::string remedy) {
             std::move(remedy)};
 }
 
+Error order_error() {
+    return {ErrorCode::frame_malformed, "A transaction's frames are not in order", "",
+            "Please report it, with the versions of plugin and shipper."};
+}
+
+std::string_view origin_of(const wire::Batch& batch) {
+    return batch.origin_name() ? batch.origin_name()->string_view() : std::string_view();
+}
+
+Error stopped_error(std::string what, std::string why) {
+    return {ErrorCode::source_stopped, std::move(what), std::move(why),
+            "What was not acknowledged comes again at the next start."};
+}
+
 // Whether every change of a row that is sent holds the row's message key.
 bool always_has_key(const RelationSchema& relation, const Destination& destination,
                     const std::vector<uint16_t>& key) {
@@ -73,6 +87,8 @@ Pipeline::Pipeline(const TaskConfig& config, Counters& counters, Lsn from)
       router_(config),
       sink_(sink_options(config)),
       topics_(sink_),
+      spool_(config.spool.directory, config.name, config.spool.size.value),
+      in_progress_(spool_),
       resume_(from) {
     if (!router_.distinguishes_tables()) {
         log_warning("the topic template does not keep tables apart: several may share a topic",
@@ -85,6 +101,8 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
     canal_.emplace(config_.sink.canal, database);
     walker_.emplace();
     mid_frames_ = false;
+    // All of it comes again: what was in progress, and what was prepared after start_position().
+    in_progress_.clear();
     position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
     position_prefix_ = position_.size();
     position_.resize(position_prefix_ + 64);
@@ -130,7 +148,7 @@ void Pipeline::warn_of_partial_key(const RelationSchema& relation) {
         "the key's columns are not in the table's replica identity, so all its rows go to one partition",
         {{"schema", relation.schema},
          {"table", relation.table},
-         {"remedy", "ALTER TABLE " + quoted(relation.schema) + "." + quoted(relation.table) +
+         {"remedy", "ALTER TABLE " + quoted_name(relation.schema) + "." + quoted_name(relation.table) +
                         " REPLICA IDENTITY FULL"}});
 }
 
@@ -138,16 +156,23 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
     walker.open(bytes, producer);
-    const wire::Transaction& transaction = walker.transaction();
-    if (walker.header().kind == wire::FrameKind::message) {
-        message_frame(while_blocked);
-        return;
+    if (mid_frames_ && walker.header().kind != wire::FrameKind::transaction) throw order_error();
+    switch (walker.header().kind) {
+        case wire::FrameKind::transaction:
+            transaction_frame(while_blocked);
+            break;
+        case wire::FrameKind::message:
+            message_frame(while_blocked);
+            break;
+        default:
+            in_progress_frame(bytes, while_blocked);
+            break;
     }
-    if (walker.header().first == mid_frames_) {
-        throw Error(ErrorCode::frame_malformed, "A transaction's frames are not in order", "",
-                    "Please report it, with the versions of plugin and shipper.");
-    }
-    const Lsn commit{transaction.commit_lsn()};
+    if (walker.has_retired()) walker.release(in_progress_.oldest_number());
+    if (unpolled_ >= kPollInterval) poll();
+}
+
+void Pipeline::begin_group(Lsn commit) {
     if (!tracker_.in_group()) {
         group_ = tracker_.open();
         open_commit_ = commit;
@@ -157,42 +182,125 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
                     "The server does not continue with the transaction that was interrupted", "",
                     "Find out who else reads from the slot; the tables concerned have to be loaded again.");
     }
-    mid_frames_ = !walker.header().last;
+}
+
+void Pipeline::end_group(Lsn end) {
+    tracker_.close(end);
+    resume_ = end;
+    ++counters_.transactions;
+}
+
+void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
+    Walker& walker = *walker_;
+    const wire::FrameHeader header = walker.header();
+    const wire::Transaction& transaction = walker.transaction();
+    if (header.first == mid_frames_) throw order_error();
+    mid_frames_ = !header.last;
+    const Lsn end{transaction.end_lsn()};
+    walker.retire(in_progress_.next_number());
+    // Read again because of a transaction that was prepared before it.
+    if (end <= resume_) return;
+    begin_group(Lsn{transaction.commit_lsn()});
+    if (header.first) origin_ = origin_of(walker.batch());
     now_ms_ = unix_ms_now();
     const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
+    Producer producer{*this, while_blocked};
     walker.visit(next_ordinal_, commit_ms, producer);
     counters_.last_commit_unix_ms = commit_ms;
-    if (walker.header().last) {
-        const Lsn end{transaction.end_lsn()};
-        tracker_.close(end);
-        resume_ = end;
-        ++counters_.transactions;
-    }
-    if (unpolled_ >= kPollInterval) poll();
+    if (header.last) end_group(end);
 }
 
 // A message outside of any transaction is one of its own. It may come again while an interrupted transaction
 // that committed after it is being resumed.
 void Pipeline::message_frame(const WhileBlocked& while_blocked) {
+    walker_->retire(in_progress_.next_number());
     const Lsn end{walker_->transaction().end_lsn()};
-    if (mid_frames_) {
-        throw Error(ErrorCode::frame_malformed, "A message's frame came inside of a transaction", "",
-                    "Please report it, with the versions of plugin and shipper.");
-    }
     if (end <= resume_) return;
-    if (tracker_.in_group()) {
-        // Either it was produced before the transaction that is being resumed, or its own sending was
-        // interrupted.
-        if (open_commit_ != end) return;
-    } else {
-        group_ = tracker_.open();
-        open_commit_ = end;
-        next_ordinal_ = kFromStart;
-    }
+    // Either it was produced before the transaction that is being resumed, or its own sending was
+    // interrupted.
+    if (tracker_.in_group() && open_commit_ != end) return;
+    begin_group(end);
+    origin_.clear();
     Producer producer{*this, while_blocked};
     walker_->visit(next_ordinal_, 0, producer);
     tracker_.close(end);
     resume_ = end;
+}
+
+void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked) {
+    Walker& walker = *walker_;
+    const wire::Transaction transaction = walker.transaction();
+    const wire::FrameKind kind = walker.header().kind;
+    const Xid xid{transaction.xid()};
+    // The relations that the frame brings or retires count from here on, whatever becomes of the transaction.
+    const bool holds_rows = wire::in_progress(kind) && walker.batch().runs() != nullptr;
+    if (holds_rows) {
+        try {
+            in_progress_.append(xid, bytes);
+            const std::string_view origin = origin_of(walker.batch());
+            if (!origin.empty()) in_progress_.set_origin(xid, origin);
+        } catch (const Error& error) {
+            takes_streams_ = false;
+            throw;
+        }
+    }
+    walker.retire(in_progress_.next_number());
+    switch (kind) {
+        case wire::FrameKind::stream:
+            break;
+        case wire::FrameKind::stream_abort:
+            in_progress_.abort(xid, Xid{walker.batch().aborted_xid()});
+            break;
+        case wire::FrameKind::prepare:
+            in_progress_.prepare(xid, Lsn{transaction.commit_lsn()});
+            break;
+        case wire::FrameKind::rollback_prepared:
+            in_progress_.erase(xid);
+            break;
+        default:
+            deliver(transaction, while_blocked);
+            in_progress_.erase(xid);
+            break;
+    }
+}
+
+// Produces what the spool holds of a transaction that is committed now.
+void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked) {
+    const Lsn end{committed.end_lsn()};
+    if (end <= resume_) return;
+    begin_group(Lsn{committed.commit_lsn()});
+    const int64_t commit_ms = unix_micros(committed.commit_time()) / 1000;
+    Producer producer{*this, while_blocked};
+    Walker& walker = *walker_;
+    if (InProgress::Transaction* transaction = in_progress_.end(Xid{committed.xid()})) {
+        origin_ = transaction->origin;
+        Ordinal next;
+        SpoolChain::Reader reader(transaction->frames);
+        try {
+            while (const auto frame = reader.next()) {
+                now_ms_ = unix_ms_now();
+                walker.reopen(*frame);
+                walker.visit_in_progress(committed, commit_ms, transaction->aborted, next_ordinal_, next,
+                                         producer);
+                if (unpolled_ >= kPollInterval) poll();
+                if (!while_blocked()) throw stopped_error("Stopped in the middle of a large transaction", "");
+            }
+        } catch (const Error& error) {
+            // What the disk has spoilt comes again from the server; not by way of the disk.
+            if (error.code() == ErrorCode::frame_damaged || error.code() == ErrorCode::spool_failed ||
+                error.code() == ErrorCode::spool_damaged) {
+                takes_streams_ = false;
+            }
+            throw;
+        }
+    }
+    counters_.last_commit_unix_ms = commit_ms;
+    end_group(end);
+}
+
+Lsn Pipeline::oldest_prepared() const {
+    return in_progress_.size() == 0 ? Lsn{UINT64_MAX}
+                                    : in_progress_.oldest_prepared().value_or(Lsn{UINT64_MAX});
 }
 
 void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_blocked) {
@@ -242,6 +350,23 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
             "entry, "
             "until the row is passed.");
     }
+    if (target.destination.key_change != KeyChanges::delete_insert ||
+        !changes_key(row, target.prepared.key)) {
+        produce_part(entry, row, Part::whole, while_blocked);
+        return;
+    }
+    if (operations.remove && !deleted_) {
+        produce_part(entry, key_change_.deleted(row), Part::deleted, while_blocked);
+        deleted_ = true;
+    }
+    if (operations.insert) produce_part(entry, key_change_.inserted(row), Part::inserted, while_blocked);
+    deleted_ = false;
+}
+
+void Pipeline::produce_part(Walker::Entry& entry, const Row& row, Part part,
+                            const WhileBlocked& while_blocked) {
+    const Target& target = entry.prepared;
+    const bool truncate = row.operation == wire::Operation::Truncate;
     value_.clear();
     RenderStatus status = canal_->render(target.prepared, row, now_ms_, value_);
     if (status.outcome == Rendered::nothing) return;
@@ -254,14 +379,17 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
     const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
     const uint32_t hash = partition_hash(target, row, key);
     const std::string_view position = config_.sink.headers == Headers::position
-                                          ? position_of(row.commit_lsn, row.ordinal)
+                                          ? position_of(row.commit_lsn, row.ordinal, part)
                                           : std::string_view();
     send(topic, key, value_.view(), position, hash, while_blocked);
 }
 
 void Pipeline::send(TopicHandle topic, std::string_view key, std::string_view value,
                     std::string_view position, uint32_t partition_hash, const WhileBlocked& while_blocked) {
-    while (sink_.produce(topic, key, value, position, partition_hash, group_) == Produced::queue_full) {
+    const std::string_view origin =
+        origin_.empty() || position.data() == nullptr ? std::string_view() : std::string_view(origin_);
+    while (sink_.produce(topic, key, value, position, partition_hash, group_, origin) ==
+           Produced::queue_full) {
         wait_for_room(while_blocked);
     }
     // Its acknowledgement is taken by poll() only, so this is early enough.
@@ -301,21 +429,24 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
     return hash.partition_hash();
 }
 
-std::string_view Pipeline::position_of(Lsn commit, Ordinal ordinal) {
+std::string_view Pipeline::position_of(Lsn commit, Ordinal ordinal, Part part) {
     char* p = position_.data() + position_prefix_;
     p = append_hex(p, static_cast<uint32_t>(commit.value >> 32));
     *p++ = '/';
     p = append_hex(p, static_cast<uint32_t>(commit.value));
     *p++ = ':';
     p = append_number(p, ordinal.value, 10);
+    if (part != Part::whole) {
+        *p++ = '.';
+        p = append_number(p, static_cast<uint64_t>(part), 10);
+    }
     return {position_.data(), static_cast<size_t>(p - position_.data())};
 }
 
 void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
     poll(kBlockedPoll);
     if (!while_blocked()) {
-        throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no more messages",
-                    sink_.last_error(), "What was not acknowledged comes again at the next start.");
+        throw stopped_error("Stopped while Kafka took no more messages", sink_.last_error());
     }
 }
 

@@ -6,6 +6,7 @@
 // more use.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -20,9 +21,12 @@
 #include "progress/ack_tracker.h"
 #include "record/frame_walker.h"
 #include "record/output.h"
+#include "route/key_change.h"
 #include "route/router.h"
 #include "sink/kafka_sink.h"
 #include "sink/topics.h"
+#include "spool/in_progress.h"
+#include "spool/spool.h"
 
 namespace walferry {
 
@@ -36,8 +40,9 @@ struct Counters {
 
 class Pipeline {
  public:
-    // Called again and again while Kafka takes nothing more, so that the source hears from us. Returns false
-    // to give up; frame() then throws Error (source_stopped).
+    // Called again and again while the source is not read, because Kafka takes nothing more or a transaction
+    // comes from the spool, so that the source hears from us. Returns false to give up; frame() then throws
+    // Error (source_stopped).
     using WhileBlocked = std::function<bool()>;
 
     // `from`: everything before is known to be in Kafka; 0 if nothing is known but the slot's position.
@@ -52,6 +57,15 @@ class Pipeline {
     // Where the source must start so that nothing is missing: everything before has been produced by this
     // object. 0 as long as nothing is known.
     Lsn resume_position() const { return resume_; }
+    // Where reading has to begin for that: earlier, if a transaction prepared before it has not ended.
+    Lsn start_position() const { return std::min(resume_, oldest_prepared()); }
+    // The end of what has been produced: later than resume_position() if a transaction was cut off in the
+    // middle.
+    Lsn reached() const {
+        return in_transaction() ? std::max(resume_, Lsn{open_commit_.value + 1}) : resume_;
+    }
+    // Whether transactions in progress may come: not after the spool could not take one.
+    bool takes_streams() const { return takes_streams_; }
 
     // Produces a frame's changes. Blocks while the producer's queue is full.
     void frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
@@ -64,7 +78,7 @@ class Pipeline {
     bool flush(std::chrono::milliseconds timeout);
 
     // The position up to which Kafka has everything.
-    Lsn confirmed() const { return tracker_.confirmed(); }
+    Lsn confirmed() const { return std::min(tracker_.confirmed(), oldest_prepared()); }
     bool idle() const { return tracker_.idle(); }
     bool in_transaction() const { return tracker_.in_group(); }
     uint64_t outstanding() const { return tracker_.outstanding(); }
@@ -72,6 +86,8 @@ class Pipeline {
 
  private:
     enum class Partitioning { zero, table, key };
+    // Of a change: its position says which one a message is.
+    enum class Part : uint8_t { whole, deleted, inserted };
     struct Target {
         PreparedRelation prepared;
         Destination destination;
@@ -102,12 +118,19 @@ class Pipeline {
     void prepare(Walker::Entry& entry);
     void warn_of_partial_key(const RelationSchema& relation);
     void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
+    void produce_part(Walker::Entry& entry, const Row& row, Part part, const WhileBlocked& while_blocked);
     void produce(const LogicalMessage& message, const WhileBlocked& while_blocked);
     void send(TopicHandle topic, std::string_view key, std::string_view value, std::string_view position,
               uint32_t partition_hash, const WhileBlocked& while_blocked);
+    void transaction_frame(const WhileBlocked& while_blocked);
     void message_frame(const WhileBlocked& while_blocked);
+    void in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
+    void deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked);
+    void begin_group(Lsn commit);
+    void end_group(Lsn end);
+    Lsn oldest_prepared() const;
     uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
-    std::string_view position_of(Lsn commit, Ordinal ordinal);
+    std::string_view position_of(Lsn commit, Ordinal ordinal, Part part = Part::whole);
     void wait_for_room(const WhileBlocked& while_blocked);
     void take(std::span<const Acknowledged> acknowledged);
 
@@ -117,12 +140,15 @@ class Pipeline {
     KafkaSink sink_;
     Topics topics_;
     AckTracker tracker_;
+    Spool spool_;
+    InProgress in_progress_;
     std::optional<CanalJson> canal_;
     std::optional<TopicHandle> message_topic_;  // once a message has come
     std::optional<Walker> walker_;
     std::string database_;
     std::set<std::string> warned_;  // tables whose key is not in their replica identity
 
+    KeyChange key_change_;
     Output key_;
     Output value_;
     Output scratch_;
@@ -132,10 +158,13 @@ class Pipeline {
 
     Lsn resume_;
     bool started_ = false;  // a session has begun
+    bool takes_streams_ = true;
     // The open transaction: what of it has been produced, to skip when it comes again after a lost
     // connection.
     Lsn open_commit_;
+    std::string origin_;  // name of its replication origin; empty: none
     Ordinal next_ordinal_;
+    bool deleted_ = false;     // of the next change the DELETE of its old key has been produced
     bool mid_frames_ = false;  // the session has sent the transaction's first frame, and not yet its last
     uint32_t group_ = 0;
     uint32_t unpolled_ = 0;

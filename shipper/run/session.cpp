@@ -25,6 +25,7 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
     connection.scene().plugin = "walferry";
     PrecheckOptions options;
     options.slot = slot;
+    options.failover = config.source.failover;
     options.holder_before = memory.slot_holder;
     const std::optional<SlotInfo> existing = find_slot(connection, slot);
     memory.slot_holder = existing ? find_holder(connection, *existing) : std::nullopt;
@@ -44,7 +45,10 @@ SlotStart prepare_slot(Connection& connection, const TaskConfig& config, Session
                         "', 'walferry'); or set "
                         "source.create_slot = true.");
     }
-    if (!existing) return ensure_slot(connection, slot, "walferry", {}, options.holder_before);
+    if (!existing)
+        return ensure_slot(connection, slot, "walferry", {.failover = options.failover},
+                           options.holder_before);
+    if (options.failover) ensure_failover(connection, *existing);
     // Not looked up again: one that is dropped at this moment must not come into being anew in silence.
     log_info("using the replication slot",
              {{"slot", slot}, {"confirmed", lsn_text(existing->confirmed_flush)}});
@@ -61,16 +65,29 @@ void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
                 "Let source.dsn point to the old cluster, or start a task with a new name and slot.");
 }
 
+// Whether everything that was read from the timeline `before`, up to `reached`, is part of `now` too.
+bool in_history(Connection& connection, Timeline now, Timeline before, Lsn reached) {
+    const QueryOutcome asked = connection.try_query("TIMELINE_HISTORY " + std::to_string(now.value));
+    if (asked.error) return false;  // a first timeline, or a server set back, has no such file
+    const auto end = timeline_end(asked.result.value(0, "content").value_or(""), before);
+    return end && reached <= *end;
+}
+
 // A server that was set back, or parted from the old one, gives out positions before `resume` a second time:
 // streaming on from there would leave out what is new at them.
-void require_same_history(Connection& connection, const SystemIdentity& now, Lsn resume,
+void require_same_history(Connection& connection, const SystemIdentity& now, const Pipeline& pipeline,
                           SessionMemory& memory) {
+    const Lsn resume = pipeline.resume_position();
     if (resume == Lsn{}) {  // nothing was read yet
         memory.identity = now;
         return;
     }
     const Timeline before = memory.identity->timeline;
-    if (now.timeline != before) {
+    if (now.timeline != before && in_history(connection, now.timeline, before, pipeline.reached())) {
+        log_info("the server is on a new timeline, which holds everything that was read",
+                 {{"timeline", now.timeline.value}, {"before", before.value}});
+        memory.identity->timeline = now.timeline;
+    } else if (now.timeline != before) {
         throw Error(ErrorCode::source_timeline_changed,
                     "The server is on timeline " + std::to_string(now.timeline.value) + ", before it was " +
                         std::to_string(before.value),
@@ -109,14 +126,14 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     // First, so that nothing is made in a cluster that is not ours.
     const SystemIdentity identity = identify_system(connection);
     require_same_cluster(identity, memory);
-    const Lsn resume = pipeline.resume_position();
-    require_same_history(connection, identity, resume, memory);
+    require_same_history(connection, identity, pipeline, memory);
     const SlotStart slot = prepare_slot(connection, config, memory);
     memory.had_slot = true;
-    if (resume != Lsn{} && resume < slot.position) {
+    const Lsn start = pipeline.start_position();
+    if (start != Lsn{} && start < slot.position) {
         throw Error(ErrorCode::source_slot_moved,
                     "The slot \"" + config.source.slot + "\" stands at " + lsn_text(slot.position) +
-                        ", the shipper has read up to " + lsn_text(resume),
+                        ", the shipper has read up to " + lsn_text(start),
                     "Something else has read from the slot or advanced it.",
                     "Find out what; the tables that changed in between have to be loaded again.");
     }
@@ -127,16 +144,18 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     const milliseconds sender_timeout = limit_sender_timeout(
         connection, std::max<milliseconds>(config.source.silence_timeout / 3, kShortestSenderTimeout));
     status_interval_ = std::min(milliseconds(config.source.status_interval_ms), sender_timeout / 4);
-    stream_ = std::make_unique<ReplicationStream>(
-        std::move(connection), config.source.slot, pipeline.resume_position(),
-        PluginOptions{{"options", plugin_options_json(config.source)}});
+    SourceConfig source = config.source;
+    source.streaming = source.streaming && pipeline.takes_streams();
+    stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
+                                                  start == Lsn{} ? pipeline.resume_position() : start,
+                                                  PluginOptions{{"options", plugin_options_json(source)}});
     stream_->set_wake_descriptor(pipeline.sink().wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
     memory.slot_holder.reset();
     memory.streamed = true;
     log_info("streaming", {{"slot", config.source.slot},
-                           {"from", lsn_text(pipeline.resume_position())},
+                           {"from", lsn_text(start == Lsn{} ? pipeline.resume_position() : start)},
                            {"database", identity.database},
                            {"system_identifier", identity.system.value},
                            {"timeline", identity.timeline.value}});

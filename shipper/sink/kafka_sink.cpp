@@ -216,14 +216,15 @@ void KafkaSink::connect(const std::atomic<bool>* stop) {
 }
 
 Produced KafkaSink::produce(TopicHandle topic, std::string_view key, std::string_view value,
-                            std::string_view position, uint32_t partition_hash, uint32_t group) {
+                            std::string_view position, uint32_t partition_hash, uint32_t group,
+                            std::string_view origin) {
     const size_t bytes = weight(key.size(), value.size());
     // A message larger than the whole bound still passes, alone.
     if (queued_bytes_ + bytes > options_.queue_bytes && queued_messages_ > 0) return Produced::queue_full;
 
     // Of the calls that take a header this is the cheapest, by measurement; the value is copied, which costs
     // no more than keeping it alive until its report.
-    std::array<rd_kafka_vu_t, 6> fields;
+    std::array<rd_kafka_vu_t, 7> fields;
     fields[0].vtype = RD_KAFKA_VTYPE_RKT;
     fields[0].u.rkt = topic.topic;
     fields[1].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
@@ -234,10 +235,15 @@ Produced KafkaSink::produce(TopicHandle topic, std::string_view key, std::string
     fields[3].u.mem = {const_cast<char*>(key.data()), key.size()};
     fields[4].vtype = RD_KAFKA_VTYPE_OPAQUE;
     fields[4].u.ptr = make_opaque(group, partition_hash);
-    fields[5].vtype = RD_KAFKA_VTYPE_HEADER;
-    fields[5].u.header = {kPositionHeader, position.data(), static_cast<ssize_t>(position.size())};
-    rd_kafka_error_t* error = rd_kafka_produceva(
-        producer_, fields.data(), position.data() != nullptr ? fields.size() : fields.size() - 1);
+    size_t count = 5;
+    const auto header = [&](const char* name, std::string_view text) {
+        if (text.data() == nullptr) return;
+        fields[count].vtype = RD_KAFKA_VTYPE_HEADER;
+        fields[count++].u.header = {name, text.data(), static_cast<ssize_t>(text.size())};
+    };
+    header(kPositionHeader, position);
+    header(kOriginHeader, origin);
+    rd_kafka_error_t* error = rd_kafka_produceva(producer_, fields.data(), count);
     if (error == nullptr) [[likely]] {
         if (queued_messages_++ == 0) last_progress_ = std::chrono::steady_clock::now();
         queued_bytes_ += bytes;

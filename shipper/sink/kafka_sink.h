@@ -47,8 +47,9 @@ struct Acknowledged {
     uint32_t messages;
 };
 
-// The record header that holds a message's position in the source.
+// The record headers that hold a message's position in the source, and where the source has it from.
 inline constexpr char kPositionHeader[] = "walferry.position";
+inline constexpr char kOriginHeader[] = "walferry.origin";
 
 class KafkaSink {
  public:
@@ -63,10 +64,11 @@ class KafkaSink {
     // and so does, within two seconds, `stop` (source_stopped).
     void connect(const std::atomic<bool>* stop = nullptr);
 
-    // Copies key, value and header. A key or header whose data() is null is absent; an empty one is there and
-    // empty. partition = partition_hash % number of partitions. queue_full: call poll() and try again.
+    // Copies key, value and headers. A key or header whose data() is null is absent; an empty one is there
+    // and empty. partition = partition_hash % number of partitions. queue_full: call poll() and try again.
     Produced produce(TopicHandle topic, std::string_view key, std::string_view value,
-                     std::string_view position, uint32_t partition_hash, uint32_t group);
+                     std::string_view position, uint32_t partition_hash, uint32_t group,
+                     std::string_view origin = {});
 
     // Readable when poll() has something to do. Owned by the sink.
     int wake_fd() const { return wake_fd_; }

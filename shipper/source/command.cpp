@@ -94,9 +94,29 @@ std::string start_replication_command(std::string_view slot, Lsn from, const Plu
     return command;
 }
 
+std::string set_failover_command(std::string_view slot) {
+    require_slot_name(slot);
+    return "ALTER_REPLICATION_SLOT " + quote_identifier(slot) + " (FAILOVER)";
+}
+
 std::string drop_slot_command(std::string_view slot, bool wait) {
     require_slot_name(slot);
     return "DROP_REPLICATION_SLOT " + quote_identifier(slot) + (wait ? " WAIT" : "");
+}
+
+// A line for each timeline before: its number, where it ended, and a reason, parted by tabs (timeline.c).
+std::optional<Lsn> timeline_end(std::string_view history, Timeline timeline) {
+    while (!history.empty()) {
+        std::string_view line = history.substr(0, history.find('\n'));
+        history.remove_prefix(std::min(line.size() + 1, history.size()));
+        uint32_t number = 0;
+        const auto [end, problem] = std::from_chars(line.data(), line.data() + line.size(), number);
+        if (problem != std::errc{} || number != timeline.value) continue;
+        line.remove_prefix(static_cast<size_t>(end - line.data()));
+        line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+        return parse_lsn(line.substr(0, line.find_first_of(" \t")));
+    }
+    return std::nullopt;
 }
 
 }  // namespace walferry

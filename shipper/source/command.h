@@ -40,6 +40,12 @@ struct SlotOptions {
 std::string create_slot_command(int server_major, std::string_view slot, std::string_view plugin,
                                 const SlotOptions& options);
 std::string start_replication_command(std::string_view slot, Lsn from, const PluginOptions& options);
+// From 17 on.
+std::string set_failover_command(std::string_view slot);
 std::string drop_slot_command(std::string_view slot, bool wait);
+
+// The end of a timeline, by the content of the history file of a later one (TIMELINE_HISTORY): everything
+// before it is part of both. Nothing if the later one does not come from it.
+std::optional<Lsn> timeline_end(std::string_view history, Timeline timeline);
 
 }  // namespace walferry

@@ -38,6 +38,7 @@ class Precheck {
         ok("replication_right",
            "the role " + connection_.scene().user + " has opened a replication connection");
         slot();
+        if (options_.failover) failover();
         wal_senders();
         plugin();
         return std::move(findings_);
@@ -85,11 +86,14 @@ class Precheck {
             fail("primary", ErrorCode::source_in_recovery,
                  "the server is in recovery (a standby); before version 16 it cannot decode",
                  "Name the primary in the DSN, or several hosts with target_session_attrs=read-write");
+        else if (show("hot_standby_feedback") != "on")
+            warn("primary",
+                 "the server is a standby, and hot_standby_feedback is off: the primary may remove catalog "
+                 "rows that the slot "
+                 "needs, which ends the slot",
+                 "On the standby: ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();");
         else
-            warn("primary", "the server is in recovery (a standby)",
-                 "On the standby: hot_standby_feedback = on; while a slot is being created, on the primary: "
-                 "SELECT "
-                 "pg_log_standby_snapshot();");
+            ok("primary", "the server is a standby that can decode");
     }
 
     void wal_level() {
@@ -110,8 +114,9 @@ class Precheck {
         }
         const auto slot = find_slot(connection_, options_.slot);
         if (!slot) return slot_to_create();
-        const auto problem = slot_problem(*slot, connection_.scene(), connection_.application_name(),
-                                          find_holder(connection_, *slot), options_.holder_before);
+        const auto problem =
+            slot_problem(*slot, connection_.scene(), connection_.application_name(),
+                         find_holder(connection_, *slot), options_.holder_before, in_recovery_);
         if (problem) return fail("slot", *problem);
         if (slot->wal_status == "unreserved")
             return warn("slot",
@@ -136,8 +141,36 @@ class Precheck {
                  "ALTER SYSTEM "
                  "SET max_replication_slots = " +
                      std::to_string(most + 4) + "; and restart the server");
+        else if (in_recovery_)
+            warn("slot",
+                 "slot " + options_.slot +
+                     " is created as soon as the primary has logged which transactions run; " + counts,
+                 "On the primary: SELECT pg_log_standby_snapshot(); its next checkpoint does the same");
         else
             ok("slot", "slot " + options_.slot + " is created at the start; " + counts);
+    }
+
+    void failover() {
+        if (major_ < 17)
+            return fail(
+                "failover", ErrorCode::source_failover,
+                "the server is PostgreSQL " + std::to_string(major_) + "; failover slots came with 17",
+                "Set source.failover = false; before 17 the tools around the server (Patroni's permanent "
+                "slots, the "
+                "extension pg_failover_slots) carry slots over");
+        if (in_recovery_)
+            return fail("failover", ErrorCode::source_failover,
+                        "the server is a standby, on which no failover slot can be made",
+                        "Name the primary in the DSN, or set source.failover = false");
+        if (show("synchronized_standby_slots").empty())
+            return warn(
+                "failover",
+                "synchronized_standby_slots is empty: Kafka may get changes that a standby does not have "
+                "yet, and "
+                "that are gone if it is promoted then",
+                "ALTER SYSTEM SET synchronized_standby_slots = '<physical slot of the standby>'; SELECT "
+                "pg_reload_conf();");
+        ok("failover", "changes are sent once the standbys in synchronized_standby_slots have them");
     }
 
     void wal_senders() {

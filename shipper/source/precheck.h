@@ -28,6 +28,8 @@ struct Finding {
 struct PrecheckOptions {
     std::string slot;
     std::string plugin = "walferry";
+    // The slot is to survive a failover: standbys keep a copy of it (17+).
+    bool failover = false;
     // Loads the plugin once, by a temporary slot: the only proof for a role that may not read the settings.
     // It takes a free slot; starting the stream gives the same errors, so a plain start does without.
     bool probe_plugin = false;

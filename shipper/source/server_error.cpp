@@ -37,6 +37,8 @@ class Mapper {
     Mapper(const ServerError& error, const ServerScene& scene) : error_(error), scene_(scene) {}
 
     Error map() const {
+        // First, because its SQLSTATE is that of any function of anybody's.
+        if (auto mapped = unreadable_value()) return *mapped;
         if (auto mapped = login()) return *mapped;
         if (auto mapped = limits()) return *mapped;
         if (auto mapped = slot()) return *mapped;
@@ -53,6 +55,18 @@ class Mapper {
 
     Error make(ErrorCode code, std::string remedy) const {
         return Error(code, scene_.server + ": " + error_.message, server_words(error_), std::move(remedy));
+    }
+
+    // The plugin names the column in the context (plugin/relation_cache.cpp). A cancel, a shutdown or a lack
+    // of resources that comes in the middle of it is not about the value.
+    Result unreadable_value() const {
+        if (!has(error_.context, "walferry: column \"") || in_class(error_, "57") || in_class(error_, "08") ||
+            in_class(error_, "53") || in_class(error_, "40"))
+            return std::nullopt;
+        return make(ErrorCode::source_unreadable_value,
+                    "Repair the column's type on the server (the context names the column; most often its "
+                    "extension's library is missing or of another version), or leave the table out with "
+                    "\"!schema.table\" in source.tables; then start the task again");
     }
 
     Result login() const {

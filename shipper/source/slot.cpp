@@ -95,7 +95,7 @@ std::optional<SlotHolder> find_holder(Connection& connection, const SlotInfo& sl
 std::optional<Error> slot_problem(const SlotInfo& slot, const ServerScene& scene,
                                   const std::string& application_name,
                                   const std::optional<SlotHolder>& holder,
-                                  const std::optional<SlotHolder>& before) {
+                                  const std::optional<SlotHolder>& before, bool in_recovery) {
     const std::string what = scene.server + ": slot \"" + slot.name + "\"";
     if (!slot.logical)
         return Error(ErrorCode::source_slot_physical, what + " is physical",
@@ -111,6 +111,13 @@ std::optional<Error> slot_problem(const SlotInfo& slot, const ServerScene& scene
                      what + " belongs to the database \"" + slot.database + "\"",
                      "The shipper is connected to \"" + scene.database + "\"",
                      "Choose another slot name, or set dbname=" + slot.database + " in the DSN");
+    if (slot.synced && in_recovery)
+        return Error(
+            ErrorCode::source_in_recovery, what + " is a copy that a standby keeps",
+            "The slot itself is on the primary; the copy can be read once this server has been promoted",
+            "Name the primary in the DSN, or several hosts with target_session_attrs=read-write; the shipper "
+            "tries "
+            "again by itself");
     if (slot.wal_status == "lost" || !slot.invalidation_reason.empty() || slot.conflicting) {
         const std::string reason = slot.invalidation_reason.empty()
                                        ? (slot.conflicting ? "it conflicts with recovery on a standby"
@@ -159,6 +166,13 @@ SlotStart ensure_slot(Connection& connection, const std::string& name, const std
     SlotStart start = create_slot(connection, name, plugin, options);
     spdlog::info("created replication slot {}, consistent from {}", name, lsn_text(start.position));
     return start;
+}
+
+void ensure_failover(Connection& connection, const SlotInfo& slot) {
+    if (slot.failover) return;
+    connection.scene().slot = slot.name;
+    connection.query(set_failover_command(slot.name));
+    spdlog::info("made replication slot {} a failover slot", slot.name);
 }
 
 void drop_slot(Connection& connection, const std::string& name, std::chrono::milliseconds timeout) {

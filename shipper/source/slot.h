@@ -47,10 +47,11 @@ std::optional<SlotHolder> find_holder(Connection& connection, const SlotInfo& sl
 // own application name that took or advanced the slot since `before`, the holder seen at an earlier attempt,
 // is alive: a second shipper (source_slot_second_shipper). These are the signs of life that a role without
 // pg_read_all_stats can see. `before` must not be older than the last stream of this process.
+// `in_recovery`: the server is a standby.
 std::optional<Error> slot_problem(const SlotInfo& slot, const ServerScene& scene,
                                   const std::string& application_name,
                                   const std::optional<SlotHolder>& holder,
-                                  const std::optional<SlotHolder>& before);
+                                  const std::optional<SlotHolder>& before, bool in_recovery = false);
 
 struct SlotStart {
     bool created = false;
@@ -69,6 +70,10 @@ SlotStart create_slot(Connection& connection, const std::string& name, const std
 // The slot as it is, or a new one if there is none; logs which. Throws also slot_problem's error.
 SlotStart ensure_slot(Connection& connection, const std::string& name, const std::string& plugin,
                       const SlotOptions& options, const std::optional<SlotHolder>& before = std::nullopt);
+
+// Lets standbys keep a copy of the slot, unless it is so already; logs it. The server must be a primary of 17
+// or later.
+void ensure_failover(Connection& connection, const SlotInfo& slot);
 
 // Waits for a reader to let go of the slot, at most `timeout`. No slot of the name: source_slot_missing.
 void drop_slot(Connection& connection, const std::string& name,

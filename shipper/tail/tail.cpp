@@ -53,6 +53,8 @@ class Tail {
         walker_.open(bytes, *this);
         now_ms_ = unix_ms_now();
         walker_.visit(kFromStart, unix_micros(walker_.transaction().commit_time()) / 1000, *this);
+        walker_.retire(0);
+        walker_.release(0);
         flush();
     }
     // A pipe that nobody reads any more is not to be learnt from the next change, which may never come.
@@ -116,6 +118,7 @@ int run_tail(const TailOptions& options) {
     const std::atomic<bool>& stop = stop_on_signals();
     SourceConfig source;
     source.tables = options.tables;
+    source.streaming = false;
 
     ConnectionSettings settings;
     settings.dsn = options.dsn;

@@ -71,6 +71,34 @@ std::map<std::string, Seed> make_seeds() {
     truncate.add(Operation::Truncate, 1, kCascade | kRestartIdentity, "");
     add("truncate", truncate.build(), 1);
 
+    // Transactions in progress: a block with a subtransaction that sent nothing, and what may end them.
+    const Run runs[] = {Run(2, 742, 2), Run(3, 743, 0)};
+    FrameBuilder block;
+    block.parts.kind = FrameKind::stream;
+    block.parts.transaction = Transaction(0, 0, 0, 0, 742, 0, 0);
+    block.parts.runs = runs;
+    block.parts.run_count = 2;
+    block.add(relation(1, "t", columns));
+    block.add(Operation::Insert, 1, kAfter, example_row()).add(Operation::Delete, 1, 0, "");
+    add("stream", block.build(), 2);
+
+    FrameBuilder abort;
+    abort.parts.kind = FrameKind::stream_abort;
+    abort.parts.transaction = Transaction(0, 0, 0, 0, 742, 0, 0);
+    abort.parts.aborted_xid = 743;
+    add("stream_abort", abort.build(), 0);
+
+    const std::pair<const char*, FrameKind> endings[] = {{"stream_commit", FrameKind::stream_commit},
+                                                         {"prepare", FrameKind::prepare},
+                                                         {"commit_prepared", FrameKind::commit_prepared},
+                                                         {"rollback_prepared", FrameKind::rollback_prepared}};
+    for (const auto& [name, kind] : endings) {
+        FrameBuilder ending;
+        ending.parts.kind = kind;
+        if (kind != FrameKind::stream_commit) ending.parts.gid = "gid";
+        add(name, ending.build(), 0);
+    }
+
     // Verifies, but its rows and its relation do not make sense.
     columns[1].key_position = 1;
     FrameBuilder hostile;

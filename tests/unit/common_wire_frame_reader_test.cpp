@@ -92,7 +92,7 @@ TEST(FrameReader, ReportsWhereTheHeaderIsWrong) {
     };
     for (Case c : {Case{0, 'w', FrameError::bad_magic}, Case{1, 0, FrameError::bad_version},
                    Case{1, kVersion + 1, FrameError::bad_version}, Case{2, 0x30, FrameError::bad_kind},
-                   Case{2, 0x33, FrameError::bad_kind}, Case{2, 0x3f, FrameError::bad_kind}}) {
+                   Case{2, 0x39, FrameError::bad_kind}, Case{2, 0x3f, FrameError::bad_kind}}) {
         Frame frame = rich_frame();
         frame[c.at] = c.byte;
         frame.seal();

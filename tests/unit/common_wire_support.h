@@ -134,6 +134,11 @@ class FrameBuilder {
         values_ += row;
         return *this;
     }
+    // A record without a row, at that ordinal.
+    FrameBuilder& add_truncate(uint32_t relation_id, uint16_t ordinal) {
+        records_.emplace_back(uint32_t(values_.size()), relation_id, ordinal, Operation::Truncate, 0);
+        return *this;
+    }
     FrameBuilder& retire(uint32_t id) {
         retired_.push_back(id);
         return *this;

@@ -30,7 +30,7 @@ TEST(ConfigParse, TheSmallestFileHasEveryDefault) {
     EXPECT_EQ(task.source.dsn, "dbname=shop");
     EXPECT_TRUE(task.source.tables.empty());
     EXPECT_EQ(task.source.operations, Operations());
-    EXPECT_EQ(task.source.messages, Messages());
+    EXPECT_EQ(task.source.messages, ByPrefix());
     EXPECT_EQ(task.source.slot, "shop");
     EXPECT_TRUE(task.source.create_slot);
     EXPECT_EQ(task.source.status_interval_ms, 500);
@@ -38,6 +38,10 @@ TEST(ConfigParse, TheSmallestFileHasEveryDefault) {
     EXPECT_EQ(task.sink.topic, "{schema}.{table}");
     EXPECT_EQ(task.sink.queue_bytes.value, 8U << 20);
     EXPECT_TRUE(task.sink.idempotent);
+    EXPECT_TRUE(task.source.streaming);
+    EXPECT_EQ(task.source.two_phase, ByPrefix());
+    EXPECT_EQ(task.spool.directory, "");
+    EXPECT_EQ(task.spool.size.value, uint64_t(4) << 30);
     EXPECT_EQ(task.retry.connection_window, 720min);
     EXPECT_EQ(task.shutdown.timeout, 30s);
     EXPECT_TRUE(task.tables.empty());
@@ -55,6 +59,7 @@ publish_via_root = true
 origin = "none"
 messages = ["audit", "outbox"]
 create_slot = false
+failover = true
 status_interval_ms = 1000
 [sink]
 brokers = "a:9092,b,[::1]:9093"
@@ -102,6 +107,7 @@ match = "*.audit"
     EXPECT_EQ(task.source.origin, Origin::none);
     EXPECT_EQ(task.source.messages.prefixes, (std::vector<std::string>{"audit", "outbox"}));
     EXPECT_FALSE(task.source.create_slot);
+    EXPECT_TRUE(task.source.failover);
     EXPECT_EQ(task.source.status_interval_ms, 1000);
     EXPECT_EQ(task.sink.brokers, "a:9092,b,[::1]:9093");
     EXPECT_EQ(task.sink.ddl_topic, "{name}.ddl");
@@ -133,7 +139,7 @@ match = "*.audit"
     EXPECT_EQ(task.tables[0].operations, (Operations{true, false, false, false}));
     EXPECT_EQ(task.tables[1].match, "*.audit");
     EXPECT_FALSE(task.tables[1].operations.has_value());
-    EXPECT_EQ(task.origins.at("table[0].key").line, 46U);
+    EXPECT_EQ(task.origins.at("table[0].key").line, 47U);
 }
 
 TEST(ConfigParse, KafkaPropertiesBecomeTextWithOrWithoutQuotes) {
@@ -186,11 +192,26 @@ sink.brokers = "b")")
                     .source.messages.all);
 }
 
+TEST(ConfigParse, TransactionsInProgressHaveTheirSettings) {
+    const TaskConfig task = parse(R"(name = "a"
+source = { dsn = "x", streaming = false, two_phase = ["app-"] }
+sink.brokers = "b"
+[spool]
+directory = "/srv/spool"
+size = "20GB")");
+    EXPECT_FALSE(task.source.streaming);
+    EXPECT_EQ(task.source.two_phase.prefixes, (std::vector<std::string>{"app-"}));
+    EXPECT_EQ(task.spool.directory, "/srv/spool");
+    EXPECT_EQ(task.spool.size.value, uint64_t(20) << 30);
+}
+
 TEST(PluginOptions, LeaveOutDefaults) {
-    EXPECT_EQ(plugin_options_json(SourceConfig()), R"({"version":1})");
+    EXPECT_EQ(plugin_options_json(SourceConfig()), R"({"version":1,"streaming":true})");
     SourceConfig source;
+    source.streaming = false;
     source.messages.all = true;
-    EXPECT_EQ(plugin_options_json(source), R"({"version":1,"messages":true})");
+    source.two_phase.all = true;
+    EXPECT_EQ(plugin_options_json(source), R"({"version":1,"messages":true,"two_phase":true})");
 }
 
 TEST(PluginOptions, HoldWhatWasSet) {
@@ -200,10 +221,11 @@ TEST(PluginOptions, HoldWhatWasSet) {
     source.publish_via_root = true;
     source.origin = Origin::none;
     source.messages.prefixes = {"audit"};
+    source.two_phase.prefixes = {"app-", "web-"};
     EXPECT_EQ(
         plugin_options_json(source),
         R"({"version":1,"tables":["public.*","!public.\"my \"\"table\"\"\""],"operations":["insert","update"],)"
-        R"("publish_via_root":true,"origin":"none","messages":["audit"]})");
+        R"("publish_via_root":true,"origin":"none","messages":["audit"],"streaming":true,"two_phase":["app-","web-"]})");
 }
 
 }  // namespace

@@ -272,6 +272,12 @@ TEST(CanalJson, NamesTypes) {
         {{"q", 600, "point", ValueClass::Output}, {1111, "point"}},
         {{"r", 1186, "interval", ValueClass::Interval, 0, 0x7FFF << 16 | 3}, {1111, "interval(3)"}},
         {{"s", 1186, "interval", ValueClass::Interval, 0, 0x7FFF << 16 | 0xFFFF}, {1111, "interval"}},
+        {{"interval_fields", 1186, "interval", ValueClass::Interval, 0, 0x1C08 << 16 | 2},
+         {1111, "interval day to second(2)"}},
+        {{"interval_years", 1186, "interval", ValueClass::Interval, 0, 0x0006 << 16 | 0xFFFF},
+         {1111, "interval year to month"}},
+        {{"any_length", 1042, "character", ValueClass::String}, {1, "bpchar"}},
+        {{"any_length_array", 1014, "character[]", ValueClass::Output}, {2003, "bpchar[]"}},
         {{"t", 18, "\"char\"", ValueClass::Char}, {1, "\"char\""}},
         {{"u", 701, "double precision", ValueClass::Float8}, {8, "double precision"}},
     };

@@ -83,6 +83,17 @@ TEST(ValueText, KnowsInfiniteIntervals) {
     EXPECT_EQ(text_of(ValueClass::Interval, hex("00000000000000800000008000000080")), "-infinity");
 }
 
+TEST(ValueText, BeforePostgres17TheEndsOfAnIntervalAreFinite) {
+    TextOptions options;
+    options.infinite_intervals = has_infinite_intervals(160'010);
+    EXPECT_EQ(text_of(ValueClass::Interval, hex("ffffffffffffff7fffffff7fffffff7f"), options),
+              "178956970 years 7 mons 2147483647 days 2562047788:00:54.775807");
+    EXPECT_EQ(text_of(ValueClass::Interval, hex("00000000000000800000008000000080"), options),
+              "-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808");
+    EXPECT_TRUE(has_infinite_intervals(170'000));
+    EXPECT_TRUE(has_infinite_intervals(0));
+}
+
 TEST(ValueText, RefusesTimesThatAreNone) {
     EXPECT_EQ(text_of(ValueClass::Time, number(int64_t(-1))), "error: the value is not a time of day");
     EXPECT_EQ(text_of(ValueClass::Time, number(int64_t(86'400'000'001))),

@@ -107,7 +107,8 @@ TEST(RelationRegistry, FindsRelationsUntilTheyAreRetired) {
     const wire::Batch& batch = second.build({3}, {2, 77});
     ASSERT_TRUE(registry.add(batch).ok());
     EXPECT_NE(registry.find(2), nullptr);  // the batch's own records may still use it
-    registry.retire(batch);
+    registry.retire(batch, 0);
+    registry.release(0);
     EXPECT_EQ(registry.find(2), nullptr);
     EXPECT_NE(registry.find(3), nullptr);
     EXPECT_EQ(registry.size(), 3u);
@@ -120,8 +121,26 @@ TEST(RelationRegistry, ForgetsTheLastFoundOnceRetired) {
     RelationRegistry<int> registry;
     ASSERT_TRUE(registry.add(first.build({1})).ok());
     ASSERT_NE(registry.find(1), nullptr);
-    registry.retire(second.build({}, {1}));
+    registry.retire(second.build({}, {1}), 0);
+    registry.release(0);
     EXPECT_EQ(registry.find(1), nullptr);
+}
+
+TEST(RelationRegistry, KeepsWhatATransactionInProgressMayStillName) {
+    BatchBuilder first, second, third;
+    RelationRegistry<int> registry;
+    ASSERT_TRUE(registry.add(first.build({1, 2})).ok());
+    registry.retire(second.build({}, {1}), 5);  // transactions 3 and 4 had begun before
+    registry.release(3);
+    EXPECT_NE(registry.find(1), nullptr);
+    registry.retire(third.build({}, {2}), 6);
+    registry.release(5);
+    EXPECT_EQ(registry.find(1), nullptr);
+    EXPECT_NE(registry.find(2), nullptr);
+    EXPECT_TRUE(registry.has_retired());
+    registry.release(6);
+    EXPECT_EQ(registry.find(2), nullptr);
+    EXPECT_FALSE(registry.has_retired());
 }
 
 TEST(RelationRegistry, RefusesIdsThatStandForTwoSchemasOrForNone) {

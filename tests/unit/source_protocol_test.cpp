@@ -143,6 +143,26 @@ TEST(CommandTest, CreateFollowsTheServersVersion) {
               "CREATE_REPLICATION_SLOT \"s\" LOGICAL \"p\" (SNAPSHOT 'export', FAILOVER)");
 }
 
+TEST(CommandTest, FailoverIsSetOnASlotThatIsThere) {
+    EXPECT_EQ(set_failover_command("s"), "ALTER_REPLICATION_SLOT \"s\" (FAILOVER)");
+}
+
+TEST(TimelineEndTest, IsThatOfTheTimelinesOwnLine) {
+    constexpr std::string_view history =
+        "1\t0/3000060\tno recovery target specified\n\n2\t1/A00000F8\tbefore 2026-01-01 00:00:00+00\n";
+    EXPECT_EQ(timeline_end(history, Timeline{1}), Lsn{0x3000060});
+    EXPECT_EQ(timeline_end(history, Timeline{2}), Lsn{0x1A00000F8});
+    EXPECT_EQ(timeline_end("12\t0/1\tx", Timeline{12}), Lsn{1});  // no newline at the end
+}
+
+TEST(TimelineEndTest, IsNothingForATimelineOfAnotherPast) {
+    EXPECT_EQ(timeline_end("1\t0/3000060\tx\n", Timeline{2}), std::nullopt);
+    EXPECT_EQ(timeline_end("12\t0/3000060\tx\n", Timeline{1}), std::nullopt);
+    EXPECT_EQ(timeline_end("", Timeline{1}), std::nullopt);
+    EXPECT_EQ(timeline_end("1\n", Timeline{1}), std::nullopt);
+    EXPECT_EQ(timeline_end("1\tgarbage\tx\n", Timeline{1}), std::nullopt);
+}
+
 TEST(CommandTest, SlotNamesAreThoseThatTheServerTakes) {
     EXPECT_NO_THROW(require_slot_name("a_1"));
     EXPECT_NO_THROW(require_slot_name(std::string(63, 'x')));
@@ -179,6 +199,15 @@ class SlotProblemTest : public testing::Test {
     ServerScene scene_;
     SlotInfo slot_;
 };
+
+TEST_F(SlotProblemTest, ACopyOnAStandbyWaitsForThePromotion) {
+    slot_.synced = true;
+    EXPECT_EQ(code(), "none");  // a primary that was promoted still says that its slots are copies
+    const auto problem = slot_problem(slot_, scene_, "walferry", {}, {}, true);
+    ASSERT_TRUE(problem);
+    EXPECT_STREQ(info(problem->code()).code, "WF2016");
+    EXPECT_EQ(problem->retry(), Retry::source);
+}
 
 TEST_F(SlotProblemTest, AFreeSlotOfOurOwnIsFine) {
     EXPECT_EQ(code(), "none");
