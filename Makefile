@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is to do.
 #
 # Variables: PG_CONFIG (pg_config of the server to build for and to test with), PG_MAJOR (which PostgreSQL of several),
-# prefix (of the shipper, default /usr/local), DESTDIR, BUILD_TYPE, JOBS, DEPS=no (install nothing).
+# prefix (of the shipper, default /usr/local), DESTDIR, BUILD_TYPE, JOBS, DEPS=no (install nothing), VERSIONS.
 
 ifdef PG_MAJOR
 PG_CONFIG ?= /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
@@ -12,6 +12,7 @@ prefix ?= /usr/local
 BUILD_TYPE ?= RelWithDebInfo
 DEPS ?= yes
 FUZZ_SECONDS ?= 20
+VERSIONS ?= 15 17 18
 JOBS ?= $(shell nproc)
 
 export PG_CONFIG
@@ -21,14 +22,15 @@ PGXS := --no-print-directory PG_CONFIG=$(PG_CONFIG) with_llvm=no
 HARNESSES := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*_fuzz.cpp))
 
 # These goals see to it first that everything needed is installed; packagers' goals never install anything.
-WITH_DEPS := all demo check check-unit check-regress check-integration check-fuzz check-sanitize check-valgrind lint bench bench-debezium
+WITH_DEPS := all demo check check-unit check-regress check-isolation check-integration check-fuzz check-sanitize check-valgrind \
+             check-versions check-stress lint bench bench-debezium
 ifneq ($(DEPS),no)
 NEEDED := $(if $(filter $(WITH_DEPS),$(MAKECMDGOALS)),deps)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-integration check-fuzz \
-        check-sanitize check-valgrind lint bench bench-debezium install install-plugin install-shipper uninstall format clean
+.PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-isolation check-integration check-fuzz \
+        check-sanitize check-valgrind check-versions check-stress lint bench bench-debezium install install-plugin install-shipper uninstall format clean
 
 help: ## list what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -71,6 +73,9 @@ check-unit: build/shipper/build.ninja ## unit tests (GoogleTest)
 check-regress: plugin extension ## the plugin and the extension in the server (pg_regress)
 	@$(VENV_PYTHON) tools/regress
 
+check-isolation: plugin extension ## several sessions at once, step by step (pg_isolation_regress)
+	@$(VENV_PYTHON) tools/isolation
+
 check-integration: all ## server, shipper and broker together (pytest); PYTEST_ARGS="-k name" chooses
 	@$(VENV_PYTHON) -m pytest -c tests/pytest.ini --junitxml=build/check/pytest.xml $(PYTEST_ARGS)
 
@@ -84,6 +89,12 @@ check-sanitize: build/sanitize/build.ninja ## unit tests under AddressSanitizer 
 
 check-valgrind: plugin extension ## the regress suite with the server under valgrind (minutes; not part of check)
 	@$(VENV_PYTHON) tools/valgrind-plugin
+
+check-versions: shipper ## regress and core integration tests on PostgreSQL 15, 17 and 18 (VERSIONS=; not part of check)
+	@$(VENV_PYTHON) tools/check-versions $(VERSIONS) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
+check-stress: plugin extension ## storms, fuzzing and cancels on a server with assertions, invalidation at every look-up (an hour; not part of check)
+	+@tools/stress $(STRESS_STEPS)
 
 lint: build/shipper/build.ninja ## clang-format and clang-tidy, warnings are errors
 	@ninja -j$(JOBS) -C build/shipper --quiet wire_schema
@@ -115,4 +126,4 @@ format: ## put all C++ files into the project's form
 clean: ## remove what was built; what deps fetched stays
 	-@if [ -e plugin/Makefile ]; then $(MAKE) -C plugin $(PGXS) clean; fi
 	-@if [ -e sql/Makefile ]; then $(MAKE) -C sql $(PGXS) clean; fi
-	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/lint build/bench
+	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/isolation build/lint build/bench build/versions build/stress

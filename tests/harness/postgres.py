@@ -7,7 +7,6 @@ by DESTDIR alone.
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import psycopg2
 import psycopg2.errors
 
 from harness.run import SOURCE, Process, Run, copy_files, copy_tree_as_links, free_port, wait_until
+from harness.server_root import ServerRoot, clean_environment
 
 # Of these nothing is needed by a running server, or it comes from the build under test.
 _LEFT_OUT = ("bitcode", "pgxs", "man", "walferry.so", "walferry_null.so")
@@ -37,20 +37,15 @@ def _leave_out(path: Path) -> bool:
     return path.name in _LEFT_OUT or (path.parent.name == "extension" and path.name.startswith("walferry"))
 
 
-def _clean_environment(**more: str) -> dict[str, str]:
-    """The environment without what would steer libpq or a child make."""
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith("PG") and name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DESTDIR")}
-    return {**kept, "LC_ALL": "C", **more}
-
-
 class Postgres:
-    """Created stopped, with an initialised cluster; start() it. Superuser `postgres`, trusted from 127.0.0.1."""
+    """Created stopped, with an initialised cluster, or a copy of a running primary to be its standby; start() it.
+    Superuser `postgres`, trusted from 127.0.0.1."""
 
     def __init__(self, run: Run, settings: Mapping[str, Any] | None = None, *, fsync: bool = False,
-                 pg_config: str | None = None) -> None:
+                 pg_config: str | None = None, standby_of: "Postgres | None" = None) -> None:
         self._run = run
-        self.pg_config = pg_config or os.environ.get("PG_CONFIG") or "pg_config"
+        self._system = ServerRoot(pg_config)
+        self.pg_config = self._system.pg_config
         self.port = free_port()
         self.user = "postgres"
         folder = run.subfolder("postgres")
@@ -60,10 +55,9 @@ class Postgres:
         self.log_file = folder / "server.log"
         self._conf_file = self.data / "walferry.conf"
         self._process: Process | None = None
-        self._identity: dict[str, Any] = {}
+        self._account: tuple[int, int] | None = None
         if os.geteuid() == 0:  # the server refuses to run as root
-            account = pwd.getpwnam("postgres")
-            self._identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            self._account = self._system.account("postgres")
 
         self._copy_installation()
         for owned in (self.data, self.socket_folder):
@@ -72,7 +66,10 @@ class Postgres:
         self.socket_folder.chmod(0o755)
         self.log_file.touch()
         self._own(self.log_file)
-        self._initdb()
+        if standby_of is None:
+            self._initdb()
+        else:
+            self._copy_of(standby_of)
         self._settings: dict[str, Any] = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": str(self.socket_folder),
             "wal_level": "logical", "max_replication_slots": 64, "max_wal_senders": 64, "max_connections": 200,
@@ -82,45 +79,57 @@ class Postgres:
         }
         if self.knows_setting("output_plugin_libraries"):
             self._settings["output_plugin_libraries"] = "pgoutput, test_decoding, walferry, walferry_null"
+        if standby_of is not None:
+            self._settings["primary_conninfo"] = standby_of.dsn()
         self._settings.update(settings or {})
         self._write_settings()
-        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
-            conf.write(f"\ninclude '{self._conf_file.name}'\n")
+        if standby_of is None:  # the copy of a primary has the line
+            with (self.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
+                conf.write(f"\ninclude '{self._conf_file.name}'\n")
 
     # --- installation ---
 
-    def _real(self, what: str) -> Path:
-        output = subprocess.run([self.pg_config, f"--{what}"], check=True, capture_output=True, text=True)
-        return Path(output.stdout.strip())
+    @property
+    def major(self) -> int:
+        return self._system.major
 
-    def _in_copy(self, path: Path) -> Path:
-        return self.root / path.relative_to("/")
+    def _in_copy(self, path: str) -> Path:
+        return self.root / Path(path).relative_to("/")
 
     def _copy_installation(self) -> None:
-        bin_folder = self._real("bindir")
-        if not (bin_folder / "postgres").exists():
+        bin_folder = Path(self._system.config("bindir"))
+        real = self._system.outside(bin_folder)
+        if not (real / "postgres").exists():
             raise RuntimeError(f"{self.pg_config} --bindir says {bin_folder}, where there is no server; "
                                "set PG_CONFIG to the pg_config of a server installation, or run: make deps")
-        self.bin = self._in_copy(bin_folder)
-        copy_files(bin_folder, self.bin)
+        self._programs = self._in_copy(str(bin_folder))
+        copy_files(real, self._programs)
         for what in ("pkglibdir", "sharedir"):
-            folder = self._real(what)
-            copy_tree_as_links(folder, self._in_copy(folder), _leave_out)
-        self.library_folder = self._in_copy(self._real("pkglibdir"))
+            folder = self._system.config(what)
+            copy_tree_as_links(self._system.outside(Path(folder)), self._in_copy(folder), _leave_out)
+        self.library_folder = self._in_copy(self._system.config("pkglibdir"))
+        self.bin = self._programs if not self._system.foreign else self._callable_programs()
+
+    def _callable_programs(self) -> Path:
+        """Scripts by which the programs of another system can be called as if they were of this one."""
+        folder = self.root.with_name("bin")
+        folder.mkdir()
+        for program in self._programs.iterdir():
+            words = " ".join(f"'{word}'" for word in self._system.command([program]))
+            script = folder / program.name
+            script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+            script.chmod(0o755)
+        return folder
 
     def install(self, makefile_folder: Path | str) -> None:
         """`make install` of a PGXS folder into the copy; relative paths are below the source tree."""
-        command = ["make", "--no-print-directory", "-C", str(SOURCE / makefile_folder), "install",
-                   f"DESTDIR={self.root}", f"PG_CONFIG={self.pg_config}", "with_llvm=no"]
-        done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False,
-                              umask=0o022)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        self._system.make(SOURCE / makefile_folder, "install", f"DESTDIR={self.root}")
 
     def install_walferry(self) -> None:
         """The plugin and the extension of this source tree."""
-        self.install("plugin")
-        self.install("sql")
+        parts = self._system.parts()
+        self.install(parts / "plugin")
+        self.install(parts / "sql")
 
     def install_library(self, library: Path | str) -> None:
         """A shared library alone, into the folder where the server looks for plugins."""
@@ -132,23 +141,39 @@ class Postgres:
     # --- the cluster ---
 
     def _own(self, path: Path) -> None:
-        if self._identity:
-            os.chown(path, self._identity["user"], self._identity["group"])
+        if self._account:
+            os.chown(path, *self._account)
 
-    def _as_server(self, *command: str | Path) -> str:
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=self.socket_folder,
-                              env=_clean_environment(), check=False, **self._identity)
+    def _server_command(self, program: str, *arguments: str | Path) -> tuple[list[str], dict[str, Any]]:
+        """A program of the installation as the server's user: the command, and the options to start it with."""
+        words = [self._programs / program, *arguments]
+        if self._account is None or self._system.foreign:
+            return self._system.command(words, self._account), {}
+        user, group = self._account
+        return self._system.command(words), {"user": user, "group": group, "extra_groups": []}
+
+    def _as_server(self, program: str, *arguments: str | Path) -> str:
+        command, options = self._server_command(program, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.socket_folder, env=clean_environment(),
+                              check=False, **options)
         if done.returncode != 0:
-            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def _initdb(self) -> None:
-        self._as_server(self.bin / "initdb", "--pgdata", self.data, "--no-sync", "--auth=trust", "--locale=C",
+        self._as_server("initdb", "--pgdata", self.data, "--no-sync", "--auth=trust", "--locale=C",
                         "--encoding=UTF8", f"--username={self.user}")
         self._hba = (self.data / "pg_hba.conf").read_text(encoding="utf-8")
 
+    def _copy_of(self, primary: "Postgres") -> None:
+        self._as_server("pg_basebackup", "--pgdata", self.data, "--no-sync", "--checkpoint=fast", "--dbname",
+                        primary.dsn())
+        (self.data / "standby.signal").touch()
+        self._own(self.data / "standby.signal")
+        self._hba = (self.data / "pg_hba.conf").read_text(encoding="utf-8")
+
     def knows_setting(self, name: str) -> bool:
-        lines = self._as_server(self.bin / "postgres", "--describe-config").splitlines()
+        lines = self._as_server("postgres", "--describe-config").splitlines()
         return any(line.split("\t", 1)[0] == name for line in lines)
 
     def _write_settings(self) -> None:
@@ -197,10 +222,10 @@ class Postgres:
         return self._running_process().pid
 
     def start(self, timeout: float = 60.0) -> "Postgres":
+        command, options = self._server_command("postgres", "-D", self.data)
         with self.log_file.open("ab") as log:
-            self._process = self._run.start([self.bin / "postgres", "-D", self.data], stdout=log, stderr=log,
-                                            end_signal=signal.SIGQUIT, cwd=self.data, env=_clean_environment(),
-                                            **self._identity)
+            self._process = self._run.start(command, stdout=log, stderr=log, end_signal=signal.SIGQUIT, cwd=self.data,
+                                            env=clean_environment(), **options)
         wait_until(self._ready, "PostgreSQL to start", timeout)
         return self
 
@@ -238,6 +263,11 @@ class Postgres:
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
+    def promote(self) -> None:
+        """Makes a primary of a standby, and waits until it is one."""
+        if not self.query("select pg_promote(true, 60)")[0][0]:
+            raise RuntimeError(f"the standby was not promoted:\n{self.log()[-4000:]}")
+
     # --- talking to it ---
 
     def dsn(self, dbname: str = "postgres", user: str | None = None, **more: Any) -> str:
@@ -248,10 +278,16 @@ class Postgres:
         """Runs a client program of the installation (pgbench, pg_recvlogical, …) on this server; its output."""
         connection = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": self.user, "PGDATABASE": dbname}
         done = subprocess.run([str(self.bin / name), *arguments], input=stdin, capture_output=True, text=True,
-                              env=_clean_environment(**connection), check=False)
+                              env=clean_environment(**connection), check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{name} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def regress_command(self, dbname: str, *arguments: str | Path, program: str = "regress/pg_regress") -> list[str]:
+        """One of the server's own test drivers (the other: isolation/pg_isolation_regress) on the existing database."""
+        driver = Path(self._system.config("pgxs")).parents[1] / "test" / program
+        return self._system.command([driver, f"--bindir={self._programs}", "--use-existing", f"--dbname={dbname}",
+                                     "--host=127.0.0.1", f"--port={self.port}", f"--user={self.user}", *arguments])
 
     def psql(self, sql: str, dbname: str = "postgres") -> str:
         """Runs a script (backslash commands too) and returns the bare output: | between columns, a line per row."""

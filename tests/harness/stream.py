@@ -18,17 +18,19 @@ from harness.run import wait_until
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """The header walferry.position: system identifier, timeline, commit LSN, ordinal."""
+    """The header walferry.position: system identifier, timeline, commit LSN, ordinal, and which part of that change."""
 
     system: int
     timeline: int
     lsn: int
     ordinal: int
+    part: int = 0
 
 
 def position(record: Record) -> Position:
     system, timeline, lsn, ordinal = record.header["walferry.position"].decode("ascii").split(":")
-    return Position(int(system), int(timeline), lsn_from_text(lsn), int(ordinal))
+    ordinal, _, part = ordinal.partition(".")
+    return Position(int(system), int(timeline), lsn_from_text(lsn), int(ordinal), int(part or 0))
 
 
 def without_repeats(records: Iterable[Record]) -> tuple[list[Record], int]:

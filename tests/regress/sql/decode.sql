@@ -23,7 +23,7 @@ SELECT * FROM walferry.decode((SELECT set_byte(frame, 3, get_byte(frame, 3) # 1)
 SELECT * FROM walferry.decode((SELECT frame FROM frames WHERE n = 2));
 
 -- The checksum, so that damage can be put behind it.
-CREATE FUNCTION crc32c(bytes bytea) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION frame_crc32c(bytes bytea) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     crc bigint := 4294967295;
 BEGIN
@@ -37,12 +37,12 @@ BEGIN
 END $$;
 CREATE FUNCTION sealed(frame bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    crc bigint := crc32c(substr(frame, 1, 3) || substr(frame, 8));
+    crc bigint := frame_crc32c(substr(frame, 1, 3) || substr(frame, 8));
 BEGIN
     RETURN substr(frame, 1, 3) || set_byte(set_byte(set_byte(set_byte('\x00000000'::bytea, 0, (crc & 255)::int), 1,
         (crc >> 8 & 255)::int), 2, (crc >> 16 & 255)::int), 3, (crc >> 24)::int) || substr(frame, 8);
 END $$;
-SELECT crc32c('123456789') = x'e3069283'::bigint AS crc32c_is_right;
+SELECT frame_crc32c('123456789') = x'e3069283'::bigint AS crc32c_is_right;
 SELECT bool_and(sealed(frame) = frame) AS sealed_is_right FROM frames;
 
 -- What decoding these bytes gives: an ERROR's text, or nothing at all, but never a crash.
@@ -72,5 +72,5 @@ SELECT bool_and(outcome(sealed(set_byte(frame, byte, v))) IN ('error', 'read')) 
 
 DROP TABLE t, frames;
 DROP TYPE mood;
-DROP FUNCTION crc32c, sealed, outcome;
+DROP FUNCTION frame_crc32c, sealed, outcome;
 SELECT pg_drop_replication_slot('regression');

@@ -30,6 +30,16 @@ SELECT after FROM helper.changes();
 SHOW quote_all_identifiers;
 RESET quote_all_identifiers;
 
+-- Names that differ in case only, and the longest there are; characters of two, three and four bytes at the cut.
+CREATE TABLE "😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!" (a int, "A" int, "ä" int, "Ä" int,
+    "😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!" int, "cut off within a character: 678901234567890123456789012345678日" int);
+CREATE TYPE "t😀" AS ENUM ('a', 'A', '😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!');
+ALTER TABLE "😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!" ADD e "t😀" DEFAULT 'A', DROP "A";
+INSERT INTO "😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!" VALUES (1, 3, 4, 5, 6);
+SELECT relation, after FROM helper.changes();
+DROP TABLE "😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉😀🐘🎉é!";
+DROP TYPE "t😀";
+
 -- No columns at all.
 CREATE TABLE empty ();
 INSERT INTO empty DEFAULT VALUES;

@@ -55,3 +55,62 @@ BEGIN
     DROP TABLE decoded;
 END
 $$;
+
+-- A reader's copy of the tables, kept by replaying the changes: rows of text values by column.
+CREATE FUNCTION helper.open_mirror() RETURNS void LANGUAGE sql AS $$
+    CREATE TEMP TABLE mirror (n serial, relation text, row_text jsonb)
+$$;
+
+-- Replays the slot's changes into the mirror. A row is found by its before image, else by the columns `key`; what is
+-- unchanged stays. An update or a delete that does not find its row is an ERROR.
+CREATE FUNCTION helper.replay(key text[] DEFAULT '{id}', options text DEFAULT NULL)
+    RETURNS TABLE (operation text, changes bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    c record;
+    found_n int;
+    wanted jsonb;
+BEGIN
+    CREATE TEMP TABLE replayed ON COMMIT DROP AS
+        SELECT row_number() OVER () AS n, h.* FROM helper.changes(options) h;
+    FOR c IN SELECT r.*, r.before::jsonb AS old, r.after::jsonb AS new FROM replayed r ORDER BY r.n LOOP
+        IF c.operation = 'insert' THEN
+            IF c.unchanged IS NOT NULL THEN RAISE EXCEPTION 'an insert with unchanged columns: %', c; END IF;
+            INSERT INTO mirror (relation, row_text) VALUES (c.relation, c.new);
+        ELSIF c.operation = 'truncate' THEN
+            DELETE FROM mirror m WHERE m.relation = c.relation;
+        ELSE
+            wanted := coalesce(c.old, (SELECT jsonb_object_agg(k, c.new->k) FROM unnest(key) k));
+            SELECT m.n INTO found_n FROM mirror m WHERE m.relation = c.relation AND m.row_text @> wanted LIMIT 1;
+            IF NOT FOUND THEN RAISE EXCEPTION 'no row % of % for %', wanted, c.relation, c.operation; END IF;
+            IF c.operation = 'update' THEN
+                UPDATE mirror m SET row_text = m.row_text || c.new WHERE m.n = found_n;
+            ELSE
+                DELETE FROM mirror m WHERE m.n = found_n;
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN QUERY SELECT r.operation, count(*) FROM replayed r GROUP BY 1 ORDER BY 1;
+    DROP TABLE replayed;
+END
+$$;
+
+-- Rows that only the mirror (under the name `relation`) or only the table has. No rows: both are the same.
+CREATE FUNCTION helper.mirror_differences(target regclass, relation text DEFAULT NULL)
+    RETURNS TABLE (side text, row_text jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    columns text;
+    name text := coalesce(relation, (SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname)
+                                     FROM pg_class c WHERE c.oid = target));
+BEGIN
+    SELECT string_agg(format('%L, CASE WHEN num_nulls(t.%I) = 0 THEN format(''%%s'', t.%I) END', attname, attname, attname),
+                      ', ' ORDER BY attnum)
+        INTO columns FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped;
+    RETURN QUERY EXECUTE format($query$
+        WITH kept AS (SELECT m.row_text FROM mirror m WHERE m.relation = %2$L),
+             stored AS (SELECT jsonb_build_object(%3$s) AS row_text FROM %1$s t)
+        SELECT 'mirror', d.row_text FROM (SELECT * FROM kept EXCEPT ALL SELECT * FROM stored) d
+        UNION ALL
+        SELECT 'table', d.row_text FROM (SELECT * FROM stored EXCEPT ALL SELECT * FROM kept) d $query$,
+        target, name, columns);
+END
+$$;
