@@ -28,20 +28,25 @@ def is_last(frame: bytes) -> bool:
 
 class Stream:
     """START_REPLICATION on a slot of `database`, which is created when it is missing. Frames are confirmed at once when
-    they end a transaction, unless `confirm` is false."""
+    they end a transaction, unless `confirm` is false (even then psycopg2 may confirm whole transactions that it has read).
+    `settings`: of the session, as in PGOPTIONS."""
 
     def __init__(self, server: Postgres, database: str, slot: str, options: dict[str, Any] | None = None, *,
-                 confirm: bool = True) -> None:
+                 confirm: bool = True, settings: str = "") -> None:
         self._confirm = confirm
         # A test may be busy elsewhere for longer than the server would wait for an answer.
         self.connection = server.connect(database, connection_factory=psycopg2.extras.LogicalReplicationConnection,
-                                         options="-c wal_sender_timeout=0")
-        self.cursor = self.connection.cursor()
+                                         options=f"-c wal_sender_timeout=0 {settings}")
         with contextlib.suppress(psycopg2.errors.DuplicateObject):
-            self.cursor.create_replication_slot(slot, output_plugin="walferry")
-        plugin_options = {} if options is None else {"options": json.dumps(options)}
-        self.cursor.start_replication(slot_name=slot, decode=False, options=plugin_options)
+            self.connection.cursor().create_replication_slot(slot, output_plugin="walferry")
+        self._options = {} if options is None else {"options": json.dumps(options)}
         self.pid: int = self.connection.get_backend_pid()
+        self.start(slot)
+
+    def start(self, slot: str) -> None:
+        """Begins to stream; again, when an ERROR has ended the stream but not the connection."""
+        self.cursor = self.connection.cursor()
+        self.cursor.start_replication(slot_name=slot, decode=False, options=self._options)
 
     def __enter__(self) -> "Stream":
         return self

@@ -74,7 +74,7 @@ def test_slots_are_made_by_the_protocol_with_every_snapshot_action_and_can_be_co
         for number, action in enumerate(("EXPORT_SNAPSHOT", "NOEXPORT_SNAPSHOT")):
             cursor.execute(f'CREATE_REPLICATION_SLOT "{slot_name}_{number}" LOGICAL walferry {action}')
             assert cursor.fetchone()[0] == f"{slot_name}_{number}"
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute(f'CREATE_REPLICATION_SLOT "{slot_name}_2" TEMPORARY LOGICAL walferry USE_SNAPSHOT')
         cursor.execute("ROLLBACK")
     server.query("select pg_copy_logical_replication_slot(%s, %s, false, 'walferry')",
