@@ -142,6 +142,15 @@ class Bench:
         return Arrival(end, first, (last - first) / 1000, rate, second_half_rate, size / len(sample),
                        sum(log.stat().st_size for log in logs) / end)
 
+    def first_value(self, topic: str) -> bytes:
+        """The value of the topic's first record."""
+        consumer = self.kafka.consumer()
+        try:
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            return bytes(_read(consumer, 1)[0].value())
+        finally:
+            consumer.close()
+
     def measure(self, workload: Workload) -> dict[str, Any]:
         with self.backlog(workload, "walferry") as (rows, end):
             runs = [self._once(workload, rows, end) for _ in range(self.repetitions)]

@@ -110,6 +110,21 @@ WORKLOADS = {workload.name: workload for workload in (
              "update update_full set quantity = quantity + 1, note = 'another note ' || id "
              "where id between low and high",
              fill=insert_ten("update_full"), after_fill="alter table update_full replica identity full"),
+    Workload("arrays", "rows with five arrays, 500 to a transaction", 100_000, 500,
+             "(id bigint primary key, ints int[], bigints bigint[], texts text[], amounts numeric(12,2)[], flags boolean[])",
+             "insert into arrays select i, array[i, i + 1, i * 7919 % 100003, null], array[i * 4000000007, -i], "
+             "array['label ' || i, 'a \"quoted\" one', null, ''], array[i / 100.0, i % 977], array[i % 2 = 0, true, null] "
+             "from generate_series(low, high) i"),
+    Workload("jsonb", "rows with 300 bytes of jsonb, 500 to a transaction", 100_000, 500,
+             "(id bigint primary key, document jsonb)",
+             "insert into jsonb select i, jsonb_build_object('order', i, 'customer', 'customer ' || i, 'paid', i % 3 = 0, "
+             "'lines', jsonb_build_array(jsonb_build_object('sku', 'A' || i % 977, 'price', i % 10007 / 100.0, 'count', i % 9), "
+             "jsonb_build_object('sku', 'B' || i % 991, 'price', i % 9973 / 100.0, 'count', i % 5)), "
+             "'note', 'a note of some length for order ' || i) from generate_series(low, high) i"),
+    Workload("numeric", "rows with ten numerics, 500 to a transaction", 200_000, 500,
+             "(id bigint primary key, " + ", ".join(f"n{n} numeric" for n in range(10)) + ")",
+             "insert into \"numeric\" select i, " + ", ".join(f"(i * {7919 + n})::numeric / {10 ** n}" for n in range(10))
+             + " from generate_series(low, high) i"),
     Workload("bulk", "ten-column rows, all in one transaction", 10_000_000, 10_000_000, TEN_COLUMNS, insert_ten("bulk"),
              by_default=False),
 )}
