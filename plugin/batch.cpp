@@ -231,6 +231,7 @@ void Batch::write(wire::FrameParts& parts) {
     out->len += int(size);
     out->data[out->len] = '\0';
     OutputPluginWrite(ctx_, parts.last);
+    parts.session = nullptr;
 
     if (Size(out->maxlen) > 4 * kKeep) {
         pfree(out->data);

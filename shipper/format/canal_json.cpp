@@ -150,6 +150,8 @@ CanalJson::CanalJson(const CanalConfig& config, std::string database, ReadType r
 PreparedRelation CanalJson::prepare(const RelationSchema& relation,
                                     const std::vector<std::string>& key) const {
     PreparedRelation prepared;
+    prepared.text = text_;
+    prepared.text.infinite_intervals = has_infinite_intervals(relation.server_version);
     prepared.names = ",\"database\":" + quoted(use_database_ ? database_ : relation.schema) +
                      ",\"table\":" + quoted(relation.table);
     std::string key_names;
@@ -218,18 +220,18 @@ RenderStatus CanalJson::render(const PreparedRelation& prepared, const Row& row,
     std::string_view tail = "],\"old\":null,\"gtid\":\"\"}";
     switch (row.operation) {
         case Operation::Delete:
-            status = append_row(out, prepared, text_,
+            status = append_row(out, prepared, prepared.text,
                                 [&](size_t i) { return known(row.before[i]) ? &row.before[i] : nullptr; });
             break;
         case Operation::Update:
-            status = append_row(out, prepared, text_, [&](size_t i) {
+            status = append_row(out, prepared, prepared.text, [&](size_t i) {
                 const ValueView& value = current(row, i);
                 return known(value) ? &value : nullptr;
             });
             if (status.outcome != Rendered::message) break;
             out.append("],\"old\":[");
             // An after value that was not logged is no change.
-            status = append_row(out, prepared, text_, [&](size_t i) {
+            status = append_row(out, prepared, prepared.text, [&](size_t i) {
                 const bool changed =
                     known(row.before[i]) && known(row.after[i]) && !same(row.before[i], row.after[i]);
                 return changed ? &row.before[i] : nullptr;
@@ -237,7 +239,7 @@ RenderStatus CanalJson::render(const PreparedRelation& prepared, const Row& row,
             tail = "],\"gtid\":\"\"}";
             break;
         default:
-            status = append_row(out, prepared, text_,
+            status = append_row(out, prepared, prepared.text,
                                 [&](size_t i) { return known(row.after[i]) ? &row.after[i] : nullptr; });
     }
     if (status.outcome != Rendered::message) {
@@ -282,7 +284,7 @@ RenderStatus CanalJson::render_key(const PreparedRelation& prepared, const Row& 
         }
         const PreparedRelation::Column& column = prepared.columns[i];
         ValueError error = append_json_member(out, prepared.pieces.data() + column.piece, column.piece_size,
-                                              column.value_class, value, text_);
+                                              column.value_class, value, prepared.text);
         if (error != ValueError::none) {
             out.truncate(start);
             return {Rendered::bad_value, error, i};

@@ -47,6 +47,7 @@ struct PreparedRelation {
     std::string types;     // ,"sql":"","sqlType":{...},"mysqlType":{...},"data":[
     std::string truncate;  // TRUNCATE TABLE "s"."t", escaped
     std::string pieces;    // the columns' names, with room for reading a step too far
+    TextOptions text;      // the format's, and what the server's version says
     std::vector<Column> columns;
     std::vector<uint16_t> key;  // columns of the message key, in order
 };

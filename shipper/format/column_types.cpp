@@ -70,6 +70,43 @@ Found find(const ColumnSchema& column) {
     return {nullptr, named_array};
 }
 
+// The fields that the type is restricted to, by their mask (intervaltypmodout() in
+// src/backend/utils/adt/timestamp.c); empty where it takes all.
+std::string_view interval_fields(int32_t mask) {
+    constexpr int32_t kMonth = 1 << 1, kYear = 1 << 2, kDay = 1 << 3, kHour = 1 << 10, kMinute = 1 << 11,
+                      kSecond = 1 << 12;
+    switch (mask) {
+        case kYear:
+            return " year";
+        case kMonth:
+            return " month";
+        case kDay:
+            return " day";
+        case kHour:
+            return " hour";
+        case kMinute:
+            return " minute";
+        case kSecond:
+            return " second";
+        case kYear | kMonth:
+            return " year to month";
+        case kDay | kHour:
+            return " day to hour";
+        case kDay | kHour | kMinute:
+            return " day to minute";
+        case kDay | kHour | kMinute | kSecond:
+            return " day to second";
+        case kHour | kMinute:
+            return " hour to minute";
+        case kHour | kMinute | kSecond:
+            return " hour to second";
+        case kMinute | kSecond:
+            return " minute to second";
+        default:
+            return {};
+    }
+}
+
 // Empty where the column has no parameters. The encodings are those of the types' typmodin functions.
 std::string parameters_of(Modifier modifier, int32_t value) {
     constexpr int32_t kHeader = 4;
@@ -84,12 +121,10 @@ std::string parameters_of(Modifier modifier, int32_t value) {
         case Modifier::fraction:
             return text(value);
         case Modifier::interval: {
-            constexpr int32_t kAllFields = 0x7FFF;
             constexpr int32_t kFullPrecision = 0xFFFF;
-            int32_t precision = value & 0xFFFF;
-            const bool plain =
-                (value >> 16 & 0x7FFF) == kAllFields;  // not "interval day to second" and the like
-            return plain && precision != kFullPrecision ? text(precision) : std::string();
+            const int32_t precision = value & 0xFFFF;
+            const std::string fields(interval_fields(value >> 16 & 0x7FFF));
+            return precision != kFullPrecision ? fields + text(precision) : fields;
         }
         case Modifier::precision_and_scale: {
             if (value < kHeader) return {};
@@ -115,7 +150,10 @@ int sql_type(const ColumnSchema& column) {
 std::string short_type_name(const ColumnSchema& column, bool parameters) {
     const auto [type, array] = find(column);
     if (!type) return column.type_name;
-    std::string name(type->short_name);
+    constexpr uint32_t kBpchar = 1042;
+    // "char" without a length would be char(1).
+    const bool any_length = parameters && type->oid == kBpchar && column.type_modifier < 0;
+    std::string name(any_length ? "bpchar" : type->short_name);
     if (parameters) name += parameters_of(type->modifier, column.type_modifier);
     if (array) name += kArraySuffix;
     return name;

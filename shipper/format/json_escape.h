@@ -1,6 +1,6 @@
 // The inside of a JSON string, straight into the output: escapes what JSON demands and nothing else. Text
-// that is not UTF-8 (a database with encoding SQL_ASCII) gets U+FFFD in place of each wrong byte, so that the
-// result always is.
+// that is not UTF-8 (an output function may give any bytes) gets U+FFFD in place of each wrong byte, so that
+// the result always is.
 #pragma once
 
 #include <algorithm>

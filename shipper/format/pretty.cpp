@@ -186,7 +186,9 @@ class Line {
                               value_class == ValueClass::Bytea;
         if (is_bytes) shown.size = std::min(shown.size, enough);
         text_.clear();
-        ValueError error = append_text(value_class, shown, TextOptions{}, text_);
+        TextOptions options;
+        options.infinite_intervals = has_infinite_intervals(row_.relation.server_version);
+        ValueError error = append_text(value_class, shown, options, text_);
         if (error != ValueError::none) {
             if (status_.outcome == Rendered::message) {
                 status_ = {Rendered::bad_value, error, static_cast<uint16_t>(column)};

@@ -114,15 +114,15 @@ char* write_timetz(char* p, int64_t micros, int32_t seconds_west) {
     return write_two(p, zone % 60);
 }
 
-char* write_interval(char* p, int64_t micros, int32_t days, int32_t months) {
-    // From PostgreSQL 17 on the ends of all three fields are the infinities; no earlier server computes such
-    // a value.
+char* write_interval(char* p, int64_t micros, int32_t days, int32_t months, bool infinities) {
     using Limit32 = std::numeric_limits<int32_t>;
     using Limit64 = std::numeric_limits<int64_t>;
-    if (months == Limit32::max() && days == Limit32::max() && micros == Limit64::max())
-        return word(p, "infinity");
-    if (months == Limit32::min() && days == Limit32::min() && micros == Limit64::min())
-        return word(p, "-infinity");
+    if (infinities) {
+        if (months == Limit32::max() && days == Limit32::max() && micros == Limit64::max())
+            return word(p, "infinity");
+        if (months == Limit32::min() && days == Limit32::min() && micros == Limit64::min())
+            return word(p, "-infinity");
+    }
 
     bool empty = true;
     bool was_negative = false;

@@ -24,6 +24,7 @@ char* write_time(char* p, int64_t micros);
 // The same with a zone in seconds west of UTC. Null if there is no such time or zone.
 char* write_timetz(char* p, int64_t micros, int32_t seconds_west);
 
-char* write_interval(char* p, int64_t micros, int32_t days, int32_t months);
+// `infinities`: the server is PostgreSQL 17 or newer, where the ends of all three fields are the infinities.
+char* write_interval(char* p, int64_t micros, int32_t days, int32_t months, bool infinities);
 
 }  // namespace walferry

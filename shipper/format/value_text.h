@@ -30,7 +30,14 @@ struct TextOptions {
     ByteaText bytea = ByteaText::hex;
     TimestampText timestamp = TimestampText::sql;
     TimestampTzText timestamptz = TimestampTzText::offset;
+    // Whether the server has infinite intervals; before PostgreSQL 17 their bytes are those of a finite one.
+    bool infinite_intervals = true;
 };
+
+// For values from the server of that server_version_num; 0: it is not known.
+inline bool has_infinite_intervals(uint32_t server_version) {
+    return server_version == 0 || server_version >= 170'000;
+}
 
 enum class ValueError : uint8_t {
     none = 0,
@@ -118,7 +125,8 @@ inline char* write_scalar(char* p, wire::ValueClass value_class, const uint8_t* 
                                    options.timestamp == TimestampText::iso ? 'T' : ' ',
                                    options.timestamptz == TimestampTzText::z ? "Z" : "+00");
         case ValueClass::Interval:
-            return write_interval(p, load<int64_t>(data), load<int32_t>(data + 8), load<int32_t>(data + 12));
+            return write_interval(p, load<int64_t>(data), load<int32_t>(data + 8), load<int32_t>(data + 12),
+                                  options.infinite_intervals);
         case ValueClass::Uuid:
             return write_uuid(p, data);
         case ValueClass::PgLsn:

@@ -23,7 +23,10 @@ constexpr milliseconds kCancelGrace{2'000};
 
 // Text forms must not depend on the role's or the database's settings, nothing may end a long wait but us,
 // and no object outside pg_catalog may stand in front of one inside.
+// transaction_timeout came with 17, and would end the decoding of a long transaction again and again.
 constexpr const char* kSessionSettings =
+    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = "
+    "'transaction_timeout'; "
     "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; SET timezone = "
     "'UTC'; "
     "SET bytea_output = 'hex'; SET search_path = ''; SET statement_timeout = 0; SET lock_timeout = 0; "

@@ -96,3 +96,17 @@ def test_merge_with_not_matched_by_source(server, database, decode):
             returning merge_action()""")
     assert sorted(changes[2:], key=str) == [
         ("delete", {"id": "1"}, None), ("insert", None, {"id": "3", "v": "c"}), ("update", None, {"id": "2", "v": "B"})]
+
+
+def test_a_transaction_timeout_does_not_end_the_decoding(server, broker, database, slot_name, topic_prefix, task):
+    needs(server, 17)
+    server.psql(f"""create table t (id int primary key, v text); alter database {database} set transaction_timeout = '100ms'""",
+                database)
+    walferry = task(source={"streaming": False}).start()
+    walferry.wait_for_log('"streaming"')
+    server.psql("set transaction_timeout = 0; insert into t select i, repeat('x', 100) from generate_series(1, 300000) i",
+                database)
+    server.wait_confirmed(slot_name)
+    assert sum(broker.end_offsets(topic_prefix + "public.t").values()) == 300000
+    assert "trying again" not in walferry.log()
+    assert walferry.stop() == 0
