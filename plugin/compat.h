@@ -76,6 +76,27 @@ inline void ask_for_two_phase(LogicalDecodingContext* ctx, bool wanted) {
 #endif
 }
 
+// A transaction that was prepared before the session's start is not sent at its PREPARE; the server sends its
+// rows at COMMIT PREPARED only if the PREPARE also lies before the start of the slot's first two-phase
+// session. It takes the others for sent before, also those that a session without two-phase decoding, or with
+// other names in it, has passed.
+inline void decode_prepared_before_start(LogicalDecodingContext* ctx) {
+#if PG_VERSION_NUM >= 150000
+    XLogRecPtr low = 0, high = PG_UINT64_MAX;
+    while (low < high) {  // the start, which the server does not tell
+        XLogRecPtr middle = low + (high - low) / 2;
+        if (SnapBuildXactNeedsSkip(ctx->snapshot_builder, middle)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    SnapBuildSetTwoPhaseAt(ctx->snapshot_builder, low);
+#else
+    (void)ctx;
+#endif
+}
+
 // The primary key's index, once RelationGetIndexList() has looked for it. From 18 on a deferrable one is
 // found too, which identifies no row: it may be violated in between.
 inline ::Oid primary_key_index(::Relation relation) {

@@ -73,6 +73,7 @@ void startup(LogicalDecodingContext* ctx, OutputPluginOptions* output, bool is_i
     ctx->streaming = ctx->streaming && session->options.streaming;
     ctx->twophase = ctx->twophase && session->options.two_phase;
     compat::ask_for_two_phase(ctx, session->options.two_phase);
+    if (!is_init && ctx->twophase) compat::decode_prepared_before_start(ctx);
     session->transaction_context =
         AllocSetContextCreate(ctx->context, "walferry transaction", ALLOCSET_SMALL_SIZES);
     session->relations.init(ctx->context, &session->options, &session->encoding);
@@ -265,6 +266,9 @@ void stream_start(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     session->batch.begin_block(uncommitted(txn), origin_name(session, txn),
                                static_cast<InProgress*>(txn->output_plugin_private));
     session->relations.trim(&session->batch);
+    // Its catalog changes hold again. The server has taken them out of the caches after the block before, but
+    // what other transactions have filled in since is of their view.
+    for (uint32 i = 0; i < txn->ninvalidations; i++) LocalExecuteInvalidationMessage(&txn->invalidations[i]);
 }
 
 void stream_stop(LogicalDecodingContext* ctx, ReorderBufferTXN*) {

@@ -33,6 +33,7 @@ extern "C" {
 #include "replication/origin.h"
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
+#include "replication/snapbuild.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"

@@ -450,6 +450,13 @@ class Reader {
                  "Take one of the lines out.");
         }
         for (size_t i = 0; i < task_.tables.size(); i++) {
+            std::vector<std::string> key = task_.tables[i].key;
+            std::sort(key.begin(), key.end());
+            if (const auto twice = std::adjacent_find(key.begin(), key.end()); twice != key.end()) {
+                fail(ErrorCode::config_value, line_of(fmt::format("table[{}].key", i)),
+                     fmt::format("table[{}].key has {} twice", i, excerpt(*twice)), "",
+                     "Name each column once.");
+            }
             const auto& mine = task_.tables[i].operations;
             const Operations& all = task_.source.operations;
             if (!mine || ((all.insert || !mine->insert) && (all.update || !mine->update) &&

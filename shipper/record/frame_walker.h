@@ -23,7 +23,9 @@ struct LogicalMessage {
     wire::MessageView view;
     bool transactional;
     bool oversize;  // the content did not fit into a frame and is left out
-    Lsn lsn;  // start of the commit record; outside of a transaction the end of the message's own record
+    // Start of the commit record; outside of a transaction the last byte of the message's own record: where
+    // that ends, a commit record may start.
+    Lsn lsn;
     Ordinal ordinal;
 };
 
@@ -49,6 +51,8 @@ class FrameWalker {
             visitor.on_relation(entry);
         }));
     }
+    // Whether the open frame, of a transaction in progress, can be kept for visit_in_progress().
+    void check_in_progress() const { check(wire::check_runs(reader_)); }
     // Opens a frame that was opened before in this session and kept since.
     void reopen(std::span<const uint8_t> frame) { check(reader_.open(frame.data(), frame.size())); }
 
@@ -129,7 +133,7 @@ class FrameWalker {
                 {},
                 commit.transactional,
                 (record.images() & wire::kOversize) != 0,
-                Lsn{commit.transactional ? transaction.commit_lsn() : transaction.end_lsn()},
+                Lsn{commit.transactional ? transaction.commit_lsn() : transaction.end_lsn() - 1},
                 ordinal};
             check(wire::read_message(reader_, record, &message.view));
             visitor.on_message(message);

@@ -101,7 +101,13 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
     canal_.emplace(config_.sink.canal, database);
     walker_.emplace();
     mid_frames_ = false;
-    // All of it comes again: what was in progress, and what was prepared after start_position().
+    // All of it comes again: what was in progress, and what was prepared after start_position(), which must
+    // not move until then.
+    session_start_ = std::max(start_position(), confirmed);
+    if (start_position() < resume_) {
+        reread_from_ = start_position();
+        reread_to_ = resume_;
+    }
     in_progress_.clear();
     position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
     position_prefix_ = position_.size();
@@ -156,6 +162,7 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
     walker.open(bytes, producer);
+    const Lsn end{walker.transaction().end_lsn()};
     if (mid_frames_ && walker.header().kind != wire::FrameKind::transaction) throw order_error();
     switch (walker.header().kind) {
         case wire::FrameKind::transaction:
@@ -168,6 +175,7 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
             in_progress_frame(bytes, while_blocked);
             break;
     }
+    read_up_to(end);
     if (walker.has_retired()) walker.release(in_progress_.oldest_number());
     if (unpolled_ >= kPollInterval) poll();
 }
@@ -234,6 +242,7 @@ void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBloc
     const Xid xid{transaction.xid()};
     // The relations that the frame brings or retires count from here on, whatever becomes of the transaction.
     const bool holds_rows = wire::in_progress(kind) && walker.batch().runs() != nullptr;
+    if (wire::in_progress(kind)) walker.check_in_progress();
     if (holds_rows) {
         try {
             in_progress_.append(xid, bytes);
@@ -252,7 +261,9 @@ void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBloc
             in_progress_.abort(xid, Xid{walker.batch().aborted_xid()});
             break;
         case wire::FrameKind::prepare:
-            in_progress_.prepare(xid, Lsn{transaction.commit_lsn()});
+            // What was prepared before comes again with its COMMIT PREPARED, not from here.
+            if (session_start_ <= Lsn{transaction.commit_lsn()})
+                in_progress_.prepare(xid, Lsn{transaction.commit_lsn()});
             break;
         case wire::FrameKind::rollback_prepared:
             in_progress_.erase(xid);
@@ -298,9 +309,14 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
     end_group(end);
 }
 
-Lsn Pipeline::oldest_prepared() const {
-    return in_progress_.size() == 0 ? Lsn{UINT64_MAX}
-                                    : in_progress_.oldest_prepared().value_or(Lsn{UINT64_MAX});
+// The server has sent everything that ended before `position`.
+void Pipeline::read_up_to(Lsn position) {
+    if (reread_to_ <= position) reread_from_ = Lsn{UINT64_MAX};
+}
+
+Lsn Pipeline::held() const {
+    if (in_progress_.size() == 0) return reread_from_;
+    return std::min(reread_from_, in_progress_.oldest_prepared().value_or(Lsn{UINT64_MAX}));
 }
 
 void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_blocked) {
@@ -451,6 +467,7 @@ void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
 }
 
 void Pipeline::keepalive(Lsn wal_end) {
+    read_up_to(wal_end);
     if (mid_frames_ || tracker_.in_group()) return;
     tracker_.keepalive(wal_end);
     if (resume_ < wal_end) resume_ = wal_end;

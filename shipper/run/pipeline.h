@@ -58,7 +58,7 @@ class Pipeline {
     // object. 0 as long as nothing is known.
     Lsn resume_position() const { return resume_; }
     // Where reading has to begin for that: earlier, if a transaction prepared before it has not ended.
-    Lsn start_position() const { return std::min(resume_, oldest_prepared()); }
+    Lsn start_position() const { return std::min(resume_, held()); }
     // The end of what has been produced: later than resume_position() if a transaction was cut off in the
     // middle.
     Lsn reached() const {
@@ -78,7 +78,7 @@ class Pipeline {
     bool flush(std::chrono::milliseconds timeout);
 
     // The position up to which Kafka has everything.
-    Lsn confirmed() const { return std::min(tracker_.confirmed(), oldest_prepared()); }
+    Lsn confirmed() const { return std::min(tracker_.confirmed(), held()); }
     bool idle() const { return tracker_.idle(); }
     bool in_transaction() const { return tracker_.in_group(); }
     uint64_t outstanding() const { return tracker_.outstanding(); }
@@ -128,7 +128,9 @@ class Pipeline {
     void deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked);
     void begin_group(Lsn commit);
     void end_group(Lsn end);
-    Lsn oldest_prepared() const;
+    void read_up_to(Lsn position);
+    // Not to be passed: prepared transactions from there on must come again.
+    Lsn held() const;
     uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
     std::string_view position_of(Lsn commit, Ordinal ordinal, Part part = Part::whole);
     void wait_for_room(const WhileBlocked& while_blocked);
@@ -158,6 +160,11 @@ class Pipeline {
 
     Lsn resume_;
     bool started_ = false;  // a session has begun
+    Lsn session_start_;     // what was prepared before comes at its COMMIT PREPARED
+    // The session reads again from `reread_from_`, because of prepared transactions, until it has come to
+    // where the one before was.
+    Lsn reread_from_{UINT64_MAX};
+    Lsn reread_to_;
     bool takes_streams_ = true;
     // The open transaction: what of it has been produced, to skip when it comes again after a lost
     // connection.

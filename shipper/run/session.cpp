@@ -19,6 +19,13 @@ constexpr seconds kStallWorthALine{10};
 // Below this a short pause of either side would end the connection.
 constexpr milliseconds kShortestSenderTimeout{1000};
 
+// Errors about one row, which the user may let pass by leaving something out.
+bool stops_at_a_row(ErrorCode code) {
+    return code == ErrorCode::record_key_column || code == ErrorCode::record_value ||
+           code == ErrorCode::record_oversize || code == ErrorCode::topic_name ||
+           code == ErrorCode::source_unreadable_value;
+}
+
 SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
     const std::string& slot = config.source.slot;
     connection.scene().slot = slot;
@@ -145,7 +152,10 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
         connection, std::max<milliseconds>(config.source.silence_timeout / 3, kShortestSenderTimeout));
     status_interval_ = std::min(milliseconds(config.source.status_interval_ms), sender_timeout / 4);
     SourceConfig source = config.source;
-    source.streaming = source.streaming && pipeline.takes_streams();
+    if (!pipeline.takes_streams()) {
+        source.streaming = false;
+        source.two_phase = {};
+    }
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
                                                   start == Lsn{} ? pipeline.resume_position() : start,
                                                   PluginOptions{{"options", plugin_options_json(source)}});
@@ -167,6 +177,7 @@ void Session::run() {
         begin_drain();
         finish_transaction();
     } catch (const Error& error) {
+        if (!draining_ && stops_at_a_row(error.code())) deliver_rows_before();
         // Kafka took too little in the time for the open transaction. What it has taken is still to be
         // confirmed.
         if (!draining_ || error.code() != ErrorCode::source_stopped) throw;
@@ -279,6 +290,19 @@ void Session::finish_transaction() {
     while (pipeline_.in_transaction() && Clock::now() < finish_until_) {
         take(stream_->next(milliseconds(100)));
         confirm(false);
+    }
+}
+
+// The next start may leave out the table whose row cannot be sent, or give it another key: rows that came
+// before it are to be in Kafka by then.
+void Session::deliver_rows_before() {
+    begin_drain();
+    try {
+        while (!pipeline_.flush(milliseconds(200)) && Clock::now() < drain_until_) {
+        }
+        confirm(true);
+    } catch (const Error&) {
+        // The error to be told is the row's. What could not be confirmed comes again.
     }
 }
 

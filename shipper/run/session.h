@@ -42,6 +42,7 @@ class Session {
     void begin_drain();
     void finish_transaction();
     void drain();
+    void deliver_rows_before();
     void take(const StreamEvent& event);
     void confirm(bool now);
     bool while_blocked();

@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -54,9 +56,22 @@ Error damaged(const fs::path& path, const std::string& why) {
             "The transaction is read again from the server. Look at the disk below spool.directory."};
 }
 
+// A mapped file whose disk fails, or that somebody has cut, can only be told by a signal. What it held comes
+// again at the next start.
+void on_bus_error(int) {
+    constexpr std::string_view kLine =
+        "{\"level\":\"error\",\"msg\":\"A mapped file of the spool cannot be read or written: its disk "
+        "failed, or it was cut "
+        "from outside\",\"fields\":{\"code\":\"WF4202\",\"remedy\":\"Look at the disk below spool.directory "
+        "and start again: nothing "
+        "is lost\"}}\n";
+    (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
+    ::_exit(info(ErrorCode::spool_failed).exit_status);
+}
+
 // The folder under /var/tmp has a name that anybody may have taken before us.
 fs::path private_folder() {
-    const fs::path folder = "/var/tmp/walferry-" + std::to_string(geteuid());
+    fs::path folder = "/var/tmp/walferry-" + std::to_string(geteuid());
     if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
         throw failed("Cannot make the folder", folder, errno);
     struct stat status {};
@@ -110,6 +125,7 @@ void Spool::open() {
         fs::create_directories(base, error);
         if (error) throw failed("Cannot make the folder", base, error.message());
     }
+    std::signal(SIGBUS, on_bus_error);
     sweep(base);
     const fs::path own = base / (name_ + "." + std::to_string(getpid()));
     if (mkdir(own.c_str(), 0700) != 0 && errno != EEXIST) throw failed("Cannot make the folder", own, errno);

@@ -183,6 +183,18 @@ def test_a_key_column_that_the_table_does_not_have(server, database, slot_name, 
     assert server.confirmed_lsn(slot_name) < lsn
 
 
+def test_rows_before_one_that_cannot_be_sent_arrive_before_the_end(server, broker, database, slot_name, topic_prefix, task):
+    """The key's column is renamed: neither key fits all rows that the slot holds."""
+    walferry = task(table=[{"match": "public.t", "key": ["customer"]}]).start()
+    walferry.wait_for_log('"streaming"')
+    server.psql("create table t (id int primary key, customer int); insert into t values (1, 10)", database)
+    server.psql("alter table t rename customer to client; insert into t values (2, 20)", database)
+    assert ended(walferry)[:2] == (2, "WF4101")
+    task(table=[{"match": "public.t", "key": ["client"]}]).start()
+    keys = [record.key for record in broker.wait_records(topic_prefix + "public.t", 2)]
+    assert keys == [b'{"customer":"10"}', b'{"client":"20"}']
+
+
 @pytest.mark.parametrize(("properties", "code"), [
     ({"no.such.property": "x"}, "WF3001"), ({"linger.ms": "soon"}, "WF3001"), ({"compression.type": "rar"}, "WF3001"),
     ({"acks": "0"}, "WF1006"), ({"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}, "WF3001"),

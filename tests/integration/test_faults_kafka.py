@@ -2,6 +2,7 @@
 
 import signal
 
+from harness.proxy import Proxy
 from harness.run import wait_until
 from harness.stream import CounterLoad, assert_ordered, log_lines, without_repeats
 
@@ -119,7 +120,10 @@ def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker
 def test_a_hung_broker_and_a_connection_lost_meanwhile(server, broker, database, slot_name, topic_prefix, task):
     """The connection to the server ends while a change waits for room in the full queue: it is neither lost nor counted."""
     server.psql("create table t (id int primary key, pad text)", database)
-    walferry = start(task, sink={"queue_bytes": "1MB"})
+    # A walsender whose client does not read cannot be ended from the server's side: the connection is cut in between.
+    proxy = Proxy(server.port)
+    dsn = server.dsn(database).replace(f"port={server.port}", f"port={proxy.port}")
+    walferry = start(task, source={"dsn": dsn}, sink={"queue_bytes": "1MB"})
     topic = topic_prefix + "public.t"
     server.psql("insert into t values (0, '')", database)
     broker.wait_records(topic, 1)
@@ -130,7 +134,7 @@ def test_a_hung_broker_and_a_connection_lost_meanwhile(server, broker, database,
         # Stopped by a shipper that does not read any more.
         wait_until(lambda: server.query("select wait_event = 'WalSenderWriteData' from pg_stat_activity where pid = %s",
                                         (pid,)) == [(True,)], "the queue to be full", 20)
-        server.query("select pg_terminate_backend(%s)", (pid,))
+        proxy.cut()
         walferry.wait_for_log('"trying again"')
     finally:
         broker._process.send_signal(signal.SIGCONT)
@@ -138,6 +142,7 @@ def test_a_hung_broker_and_a_connection_lost_meanwhile(server, broker, database,
     records, repeats = without_repeats(broker.consume(topic))
     assert [int(record.json["data"][0]["id"]) for record in records] == list(range(30001)) and repeats == 0
     assert walferry.stop() == 0
+    proxy.close()
 
 
 def test_the_way_to_kafka_cut_again_and_again(server, guarded_kafka, database, slot_name, topic_prefix, task):

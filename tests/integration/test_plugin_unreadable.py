@@ -6,7 +6,7 @@ import contextlib
 import psycopg2
 import pytest
 from harness import Postgres
-from harness.stream import log_lines
+from harness.stream import log_lines, without_repeats
 from plugin_stream import create_slot
 
 # The output function takes the value for the OID of an enum's label, which none of them is.
@@ -70,5 +70,7 @@ def test_the_shipper_stops_with_a_code_of_its_own_and_goes_on_without_the_table(
     without = task(source={"tables": ['!public."T 1"']}).start()
     broker.wait_records(topic_prefix + "public.other", 2)
     server.wait_confirmed(slot_name)
-    assert [record.json["data"][0]["id"] for record in broker.consume(topic_prefix + "public.other")] == ["1", "2"]
+    # What came before the row is in Kafka already, and comes again with its transaction.
+    sent, _ = without_repeats(broker.consume(topic_prefix + "public.other"))
+    assert [record.json["data"][0]["id"] for record in sent] == ["1", "2"]
     assert without.stop() == 0

@@ -208,6 +208,28 @@ def test_a_damaged_spool_file_is_noticed_and_the_rows_come_again(server, broker,
     assert walferry.stop() == 0
 
 
+def test_a_spool_file_cut_from_outside_ends_the_shipper_with_a_word(server, broker, database, slot_name, topic_prefix, task,
+                                                                    run):
+    server.psql("create table big (id int primary key, v text)", database)
+    spool = run.subfolder("spool")
+    settings = small(server, database, spool={"directory": str(spool)})
+    walferry = start(task, **settings)
+    connection = server.connect(database, autocommit=False)
+    connection.cursor().execute("insert into big select i, repeat('x', 100) from generate_series(1, 10000) i")
+    wait_until(lambda: any(spool.glob("*/*.frames")), "the transaction in the spool", 30)
+    for file in spool.glob("*/*.frames"):
+        os.truncate(file, 0)
+    connection.cursor().execute("insert into big select i, repeat('x', 100) from generate_series(10001, 40000) i")
+    connection.commit()
+    connection.close()
+    assert walferry.wait() == 5
+    assert "WF4202" in walferry.log()
+    walferry = start(task, **settings)
+    server.wait_confirmed(slot_name)
+    assert len(broker.consume(topic_prefix + "public.big")) == 40000
+    assert walferry.stop() == 0
+
+
 def test_what_a_killed_shipper_left_in_the_spool_is_removed(server, broker, database, slot_name, topic_prefix, task, run):
     server.psql("create table big (id int primary key, v text)", database)
     spool = run.subfolder("spool")
@@ -258,13 +280,16 @@ def test_the_replication_origin_is_a_header(server, broker, database, slot_name,
     origin = f"{slot_name} 'øther'"
     server.query("select pg_replication_origin_create(%s)", (origin,), dbname=database)
     try:
-        with server.connect(database, autocommit=False) as connection:
-            cursor = connection.cursor()
-            cursor.execute("select pg_replication_origin_session_setup(%s)", (origin,))
-            cursor.execute("insert into t values (1, 'small')")
-            connection.commit()
-            cursor.execute("insert into t select i, repeat('x', 100) from generate_series(2, 3000) i")
-            connection.commit()
+        connection = server.connect(database, autocommit=False)
+        cursor = connection.cursor()
+        cursor.execute("select pg_replication_origin_session_setup(%s)", (origin,))
+        cursor.execute("insert into t values (1, 'small')")
+        connection.commit()
+        cursor.execute("insert into t select i, repeat('x', 100) from generate_series(2, 3000) i")
+        connection.commit()
+        cursor.execute("select pg_replication_origin_session_reset()")
+        connection.commit()
+        connection.close()
         server.psql("insert into t values (3001, 'local')", database)
         server.wait_confirmed(slot_name)
         records = broker.consume(topic_prefix + "public.t")

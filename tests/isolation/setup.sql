@@ -14,6 +14,9 @@ $$;
 CREATE FUNCTION helper.changes_of_root() RETURNS TABLE (tx bigint, operation text, relation text, before json, after json)
     LANGUAGE sql AS $$ SELECT * FROM helper.changes('{"publish_via_root": true}') $$;
 
+CREATE FUNCTION helper.streamed_changes() RETURNS TABLE (tx bigint, operation text, relation text, before json, after json)
+    LANGUAGE sql AS $$ SELECT * FROM helper.changes('{"streaming": true}') WHERE operation IS NOT NULL $$;
+
 -- The columns of the schemas that are announced, consumed with them.
 CREATE FUNCTION helper.schemas() RETURNS TABLE (place bigint, relation text, columns text, key text, replica_identity text)
     LANGUAGE sql AS $$

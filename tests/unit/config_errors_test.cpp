@@ -127,6 +127,12 @@ TEST(ConfigErrors, OfOneLineNameTheLineAndTheRemedy) {
     }
 }
 
+TEST(ConfigErrors, KeyWithAColumnTwice) {
+    const Case twice{"key = [\"x\", \"y\", \"x\"]", ErrorCode::config_value, "table[0].key has \"x\" twice",
+                     "once"};
+    expect(twice, kHead + "[[table]]\nmatch = \"a.b\"\n", "task.toml:8: ");
+}
+
 TEST(ConfigErrors, OfTheSourceNameTheLineAndTheRemedy) {
     using enum ErrorCode;
     const std::string head =

@@ -90,6 +90,24 @@ PREPARE TRANSACTION 'empty';
 COMMIT PREPARED 'empty';
 SELECT * FROM helper.steps('{"two_phase": true, "tables": ["public.nothing"]}', true);
 
+-- Prepared while the slot was read without it, or for other names: the rows come with the end, since nobody has had them.
+BEGIN;
+INSERT INTO t VALUES (11, 'prepared while it was off');
+PREPARE TRANSACTION 'passed';
+BEGIN;
+INSERT INTO t VALUES (12, 'to be rolled back');
+PREPARE TRANSACTION 'dropped';
+SELECT * FROM helper.steps('{}', true);
+BEGIN;
+INSERT INTO t VALUES (13, 'prepared for other names');
+PREPARE TRANSACTION 'other-2';
+INSERT INTO t VALUES (14, 'meanwhile');
+SELECT * FROM helper.steps('{"two_phase": ["app-"]}', true);
+COMMIT PREPARED 'passed';
+ROLLBACK PREPARED 'dropped';
+COMMIT PREPARED 'other-2';
+SELECT * FROM helper.steps('{"two_phase": true}', true);
+
 DROP TABLE t;
 DROP FUNCTION helper.steps;
 SELECT pg_drop_replication_slot('regression');
