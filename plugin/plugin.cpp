@@ -102,8 +102,10 @@ const char* origin_name(Session* session, ReorderBufferTXN* txn) {
     return text;
 }
 
-void begin_any(Session* session) {
+// `end`: the commit or prepare record; 0 while the transaction is in progress.
+void begin_any(Session* session, const ReorderBufferTXN* txn, XLogRecPtr end) {
     MemoryContextReset(session->transaction_context);
+    session->relations.begin_transaction(txn->first_lsn, end);
     session->encoder.begin_transaction();
     session->changes_since_progress = 0;
 }
@@ -119,7 +121,7 @@ wire::Transaction uncommitted(const ReorderBufferTXN* txn) {
 
 void begin(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     Session* session = session_of(ctx);
-    begin_any(session);
+    begin_any(session, txn, txn->final_lsn);
     session->batch.begin(committed(txn, txn->final_lsn), origin_name(session, txn));
     session->relations.trim(&session->batch);
 }
@@ -259,7 +261,7 @@ void commit(LogicalDecodingContext* ctx, ReorderBufferTXN*, XLogRecPtr) {
 
 void stream_start(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     Session* session = session_of(ctx);
-    begin_any(session);
+    begin_any(session, txn, 0);
     if (txn->output_plugin_private == nullptr) {
         txn->output_plugin_private = MemoryContextAllocZero(ctx->context, sizeof(InProgress));
     }
@@ -339,7 +341,7 @@ bool filter_prepare(LogicalDecodingContext* ctx, TransactionId, const char* gid)
 
 void begin_prepare(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
     Session* session = session_of(ctx);
-    begin_any(session);
+    begin_any(session, txn, txn->final_lsn);
     session->prepared = {};
     session->batch.begin_block(uncommitted(txn), origin_name(session, txn), &session->prepared);
     session->batch.change_of(txn->xid);

@@ -33,7 +33,7 @@ void on_type(Datum, int, uint32 hash) {
 
 // A new label invalidates by the label's own OID, which no entry knows: every enum may be meant.
 void on_enum(Datum, int, uint32) {
-    if (live_cache) live_cache->invalidate_type(0);
+    if (live_cache) live_cache->invalidate_enums();
 }
 
 void on_namespace(Datum, int, uint32 hash) {
@@ -198,6 +198,22 @@ void RelationCache::trim(Batch* batch) {
     table_ = nullptr;
     MemoryContextReset(context_);  // with every entry's own context below it
     create_table();
+}
+
+void RelationCache::begin_transaction(XLogRecPtr first, XLogRecPtr end) {
+    if (names_change_ && end != 0) {
+        names_change_ = false;
+        names_changed_ = end;
+    }
+    const bool pending = names_change_;
+    if (!pending && names_changed_ <= first) return;
+    // Calls back, so that every entry is built again.
+    CatalogCacheFlushCatalog(NamespaceRelationId);
+    CatalogCacheFlushCatalog(TypeRelationId);
+    CatalogCacheFlushCatalog(EnumRelationId);
+    // What this transaction reads may be an older view: the next one reads anew too. A change that is not
+    // placed yet stays so.
+    names_change_ = pending || first < names_changed_;
 }
 
 RelationEntry* RelationCache::enter(::Oid oid) {
@@ -436,17 +452,22 @@ void RelationCache::invalidate_type(uint32 hash) {
     HASH_SEQ_STATUS sequence;
     hash_seq_init(&sequence, table_);
     while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&sequence))) {
-        if (hash == 0) {
-            if (entry->type_hash_count) entry->state = EntryState::stale;
-            continue;
-        }
-        for (uint16 i = 0; i < entry->type_hash_count; i++) {
-            if (entry->type_hashes[i] == hash) entry->state = EntryState::stale;
-        }
+        bool concerned = hash == 0 && entry->type_hash_count != 0;
+        for (uint16 i = 0; i < entry->type_hash_count; i++) concerned |= entry->type_hashes[i] == hash;
+        // Every temporary table brings types: only those in use count as a change of names.
+        if (!concerned) continue;
+        entry->state = EntryState::stale;
+        names_change_ = true;
     }
 }
 
+void RelationCache::invalidate_enums() {
+    names_change_ = true;
+    invalidate_type(0);
+}
+
 void RelationCache::invalidate_namespace(uint32 hash) {
+    names_change_ = true;
     if (table_ == nullptr) return;
     HASH_SEQ_STATUS sequence;
     hash_seq_init(&sequence, table_);

@@ -98,11 +98,19 @@ class RelationCache {
     // A schema that was announced in a frame which will never be written is unknown to the reader.
     void forget_announcement(::Oid oid);
 
+    // Before the rows of a transaction whose first change lies at `first` and whose commit record at `end`
+    // (0: not committed yet). The server decodes by the order of commits and keeps its catalog caches from
+    // one transaction to the next: where a name was changed after `first`, by a transaction that was decoded
+    // before, they hold the new name. Names of schemas and enum labels change without waiting for a row's
+    // writer.
+    void begin_transaction(XLogRecPtr first, XLogRecPtr end);
+
     // Between transactions: keeps the number of entries bounded.
     void trim(Batch* batch);
 
     void invalidate_relation(::Oid oid);
     void invalidate_type(uint32 hash);
+    void invalidate_enums();
     void invalidate_namespace(uint32 hash);
 
  private:
@@ -122,6 +130,8 @@ class RelationCache {
     MemoryContext context_ = nullptr;
     MemoryContext scratch_ = nullptr;
     uint32 next_id_ = 1;
+    bool names_change_ = false;     // since the last transaction began
+    XLogRecPtr names_changed_ = 0;  // no later than here
 };
 
 }  // namespace walferry

@@ -5,6 +5,7 @@ import signal
 from collections import defaultdict
 
 from harness.kafka import Record
+from harness.proxy import Proxy
 from harness.run import wait_until
 from harness.stream import assert_ordered, position, without_repeats
 
@@ -237,7 +238,10 @@ def test_key_change_interrupted_between_its_halves(server, broker, database, slo
     # The DELETEs are small beside the INSERTs, so that what finds the queue full is an INSERT.
     server.psql("""create table t (id int primary key, pad text);
                    insert into t select n, repeat(md5(n::text), 1500) from generate_series(1, 200) n""", database)
-    walferry = start(task, sink={"key_change": "delete-insert", "queue_bytes": "1MB"})
+    # A walsender whose client does not read cannot be ended from the server's side: the connection is cut in between.
+    proxy = Proxy(server.port)
+    dsn = server.dsn(database).replace(f"port={server.port}", f"port={proxy.port}")
+    walferry = start(task, source={"dsn": dsn}, sink={"key_change": "delete-insert", "queue_bytes": "1MB"})
     topic = topic_prefix + "public.t"
     server.psql("insert into t values (0, '')", database)
     broker.wait_records(topic, 1)
@@ -248,7 +252,7 @@ def test_key_change_interrupted_between_its_halves(server, broker, database, slo
         # Stopped by a shipper that does not read any more.
         wait_until(lambda: server.query("select wait_event = 'WalSenderWriteData' from pg_stat_activity where pid = %s",
                                         (pid,)) == [(True,)], "the queue to be full", 20)
-        server.query("select pg_terminate_backend(%s)", (pid,))
+        proxy.cut()
         walferry.wait_for_log('"trying again"')
     finally:
         broker._process.send_signal(signal.SIGCONT)
@@ -258,3 +262,5 @@ def test_key_change_interrupted_between_its_halves(server, broker, database, slo
     assert [(record.json["type"], int(key(record)["id"])) for record in records[1:]] == [
         half for n in range(1, 201) for half in (("DELETE", n), ("INSERT", 1000 + n))]
     assert_ordered(records)
+    assert walferry.stop() == 0
+    proxy.close()
