@@ -237,7 +237,7 @@ def test_key_change_interrupted_between_its_halves(server, broker, database, slo
     """The connection to the server ends while the INSERT waits for room in the queue: its DELETE does not come again."""
     # The DELETEs are small beside the INSERTs, so that what finds the queue full is an INSERT.
     server.psql("""create table t (id int primary key, pad text);
-                   insert into t select n, repeat(md5(n::text), 1500) from generate_series(1, 200) n""", database)
+                   insert into t select n, repeat(md5(n::text), 1500) from generate_series(1, 800) n""", database)
     # A walsender whose client does not read cannot be ended from the server's side: the connection is cut in between.
     proxy = Proxy(server.port)
     dsn = server.dsn(database).replace(f"port={server.port}", f"port={proxy.port}")
@@ -260,7 +260,7 @@ def test_key_change_interrupted_between_its_halves(server, broker, database, slo
     records, repeats = without_repeats(broker.consume(topic))
     assert repeats == 0
     assert [(record.json["type"], int(key(record)["id"])) for record in records[1:]] == [
-        half for n in range(1, 201) for half in (("DELETE", n), ("INSERT", 1000 + n))]
+        half for n in range(1, 801) for half in (("DELETE", n), ("INSERT", 1000 + n))]
     assert_ordered(records)
     assert walferry.stop() == 0
     proxy.close()
