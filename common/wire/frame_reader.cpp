@@ -208,6 +208,9 @@ FrameStatus check_runs(const FrameReader& frame) {
     const size_t count = frame.record_count();
     size_t at = 0;
     uint64_t ordinal = 0;
+    // The library's verifier looks at where a vector begins, not at where its elements do.
+    if (runs && reinterpret_cast<uintptr_t>(runs->data()) % alignof(Run) != 0)
+        return {FrameError::bad_runs, 0};
     for (size_t i = 0; runs && i < runs->size(); i++) {
         const Run& run = *runs->Get(uint32_t(i));
         if (run.records() > count - at || run.changes() > UINT64_MAX / 2 - ordinal) {

@@ -220,7 +220,7 @@ void SpoolChain::append(std::span<const uint8_t> frame) {
     wire::store_u32(p, size);
     wire::store_u32(p + 4, ~size);
     p[8] = 0;
-    std::memcpy(p + kFrameHeader, frame.data(), frame.size());
+    if (!frame.empty()) std::memcpy(p + kFrameHeader, frame.data(), frame.size());
     file.size += room;
     ++frames_;
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.drain import FLOOR, NEIGHBOUR, OWN
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+SECTIONS = ("results", "types", "large")  # of docs/benchmarks.md, each between two marks
 
 Results = dict[str, Any]
 
@@ -230,11 +230,12 @@ def markdown(results: Results) -> str:
     return "\n".join(lines)
 
 
-def write_markdown(results: Results, path: Path) -> None:
-    """Replaces what stands between the two markers of the page."""
+def write_markdown(results: Results, path: Path, section: str) -> None:
+    """Replaces what stands between the section's two marks on the page."""
+    marks = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     page = path.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise RuntimeError(f"{path} lacks the lines {BEGIN} and {END}")
+        raise RuntimeError(f"{path} lacks the lines {marks[0]} and {marks[1]}")
     path.write_text(f"{before}{begin}\n\n{markdown(results)}\n{end}{after}", encoding="utf-8")

@@ -87,6 +87,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each latency measurement")
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json", help="where the results go")
     parser.add_argument("--markdown", action="store_true", help="put the results into docs/benchmarks.md as well")
+    parser.add_argument("--section", choices=report.SECTIONS, default="results", help="of that page; default: results")
     parser.add_argument("--only-report", action="store_true", help="measure nothing, report the results that are there")
     arguments = parser.parse_args()
     if arguments.scale <= 0 or arguments.repetitions < 1:
@@ -147,7 +148,7 @@ def main() -> int:
         arguments.results.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(report.text(results))
     if arguments.markdown:
-        report.write_markdown(results, SOURCE / "docs" / "benchmarks.md")
+        report.write_markdown(results, SOURCE / "docs" / "benchmarks.md", arguments.section)
     return 0
 
 

@@ -112,6 +112,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                       .commit_unix_ms = transaction.commit_time() / 1000 + 946684800000},
                   out);
     }
-    registry.retire(frame.batch());
+    registry.retire(frame.batch(), 0);
+    registry.release(0);
     return 0;
 }

@@ -61,6 +61,20 @@ TEST(WireRuns, CoverEveryRecordOnce) {
     EXPECT_EQ(RunsFrame({{UINT64_MAX, 1, 0}, {2, 2, 1}}, {0}).error(), FrameError::bad_runs);
 }
 
+TEST(WireRuns, LieOnTheirAlignment) {
+    // A frame may refer to a vector four bytes off: a length of 0 that is no vector's, with the runs' own
+    // length behind it.
+    RunsFrame made({{0, 1, 0}}, {});
+    Frame frame = made.builder.build();
+    auto* batch = flatbuffers::GetMutableRoot<flatbuffers::Table>(frame.data() + kHeaderSize);
+    uint8_t* reference = batch->GetAddressOf(Batch::VT_RUNS);
+    store_u32(reference, load_u32(reference) + 4);
+    frame.seal();
+    FrameReader reader;
+    ASSERT_TRUE(reader.open(frame.data(), frame.size()).ok());
+    EXPECT_EQ(check_runs(reader).error, FrameError::bad_runs);
+}
+
 TEST(WireRuns, EndingsSayWhatEnds) {
     for (FrameKind kind : {FrameKind::stream_commit, FrameKind::stream_abort, FrameKind::prepare,
                            FrameKind::commit_prepared, FrameKind::rollback_prepared}) {
