@@ -205,15 +205,18 @@ void RelationCache::begin_transaction(XLogRecPtr first, XLogRecPtr end) {
         names_change_ = false;
         names_changed_ = end;
     }
-    const bool pending = names_change_;
-    if (!pending && names_changed_ <= first) return;
-    // Calls back, so that every entry is built again.
+    // A change that has no place yet may lie behind the first change of a transaction in progress.
+    const bool overtaken = names_change_ || first < names_changed_;
+    // What an overtaken transaction reads may be an older view, so that the one after it reads anew too.
+    const bool read_anew = overtaken || view_is_older_;
+    view_is_older_ = overtaken;
+    if (!read_anew) return;
+    const bool unplaced = names_change_;
+    // Calls back, so that every entry is built again; that is no change of names.
     CatalogCacheFlushCatalog(NamespaceRelationId);
     CatalogCacheFlushCatalog(TypeRelationId);
     CatalogCacheFlushCatalog(EnumRelationId);
-    // What this transaction reads may be an older view: the next one reads anew too. A change that is not
-    // placed yet stays so.
-    names_change_ = pending || first < names_changed_;
+    names_change_ = unplaced;
 }
 
 RelationEntry* RelationCache::enter(::Oid oid) {

@@ -132,6 +132,7 @@ class RelationCache {
     uint32 next_id_ = 1;
     bool names_change_ = false;     // since the last transaction began
     XLogRecPtr names_changed_ = 0;  // no later than here
+    bool view_is_older_ = false;    // of the names that the last transaction has read
 };
 
 }  // namespace walferry

@@ -51,8 +51,6 @@ class FrameWalker {
             visitor.on_relation(entry);
         }));
     }
-    // Whether the open frame, of a transaction in progress, can be kept for visit_in_progress().
-    void check_in_progress() const { check(wire::check_runs(reader_)); }
     // Opens a frame that was opened before in this session and kept since.
     void reopen(std::span<const uint8_t> frame) { check(reader_.open(frame.data(), frame.size())); }
 

@@ -241,8 +241,9 @@ void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBloc
     const wire::FrameKind kind = walker.header().kind;
     const Xid xid{transaction.xid()};
     // The relations that the frame brings or retires count from here on, whatever becomes of the transaction.
-    const bool holds_rows = wire::in_progress(kind) && walker.batch().runs() != nullptr;
-    if (wire::in_progress(kind)) walker.check_in_progress();
+    // Records without a run are told when the frame is read back.
+    const bool holds_rows =
+        wire::in_progress(kind) && (walker.batch().runs() != nullptr || walker.record_count() > 0);
     if (holds_rows) {
         try {
             in_progress_.append(xid, bytes);

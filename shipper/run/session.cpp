@@ -157,7 +157,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
         source.two_phase = {};
     }
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
-                                                  start == Lsn{} ? pipeline.resume_position() : start,
+                                                  pipeline.start_position(),
                                                   PluginOptions{{"options", plugin_options_json(source)}});
     stream_->set_wake_descriptor(pipeline.sink().wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
@@ -165,7 +165,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     memory.slot_holder.reset();
     memory.streamed = true;
     log_info("streaming", {{"slot", config.source.slot},
-                           {"from", lsn_text(start == Lsn{} ? pipeline.resume_position() : start)},
+                           {"from", lsn_text(pipeline.start_position())},
                            {"database", identity.database},
                            {"system_identifier", identity.system.value},
                            {"timeline", identity.timeline.value}});

@@ -1,6 +1,7 @@
 """A real Apache Kafka broker: one KRaft process, broker and controller in one, from the jars of build/kafka/libs."""
 
 import base64
+import contextlib
 import functools
 import json
 import logging
@@ -8,7 +9,7 @@ import re
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,17 @@ class Kafka:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    @contextlib.contextmanager
+    def hung(self) -> Iterator[None]:
+        """Within this the broker's process stands still; its connections stay."""
+        if self._process is None:
+            raise RuntimeError("the broker is not running")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def restart(self, **properties: Any) -> None:
         self.stop()

@@ -342,6 +342,16 @@ class Postgres:
         rows = self.query("select confirmed_flush_lsn from pg_replication_slots where slot_name = %s", (slot,))
         return lsn_from_text(rows[0][0]) if rows and rows[0][0] else None
 
+    def walsender_pid(self, slot: str) -> int | None:
+        """The process that serves the slot's reader, if it has one."""
+        rows = self.query("select active_pid from pg_replication_slots where slot_name = %s", (slot,))
+        return rows[0][0] if rows else None
+
+    def wait_walsender_blocked(self, slot: str, timeout: float = 20.0) -> None:
+        """Waits until the slot's reader reads no more, so that the server cannot write."""
+        wait_until(lambda: self.query("select wait_event = 'WalSenderWriteData' from pg_stat_activity where pid = %s",
+                                      (self.walsender_pid(slot),)) == [(True,)], f"the reader of {slot} to stop reading", timeout)
+
     def wait_confirmed(self, slot: str, lsn: int | None = None, timeout: float = 60.0) -> int:
         """Waits until the slot's consumer has confirmed `lsn` (default: the log's end now); returns `lsn`."""
         wanted = self.current_lsn() if lsn is None else lsn

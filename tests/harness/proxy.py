@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable
 
+from harness.postgres import Postgres
 from harness.run import free_port
 
 _CHUNK = 65536
@@ -70,6 +71,10 @@ class Proxy:
         self.close()
 
     # --- what a test does ---
+
+    def dsn(self, server: Postgres, dbname: str) -> str:
+        """How a client reaches the server's database by way of the proxy."""
+        return server.dsn(dbname).replace(f"port={server.port}", f"port={self.port}")
 
     def cut(self) -> None:
         """Resets the connections that are there; new ones are taken."""

@@ -42,7 +42,7 @@ def test_no_such_file_or_none_that_can_be_read(tmp_path, path, code):
     assert_refused(run_once("config", path, cwd=tmp_path), code)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become the user who may not read the file")
 def test_a_file_that_may_not_be_read(tmp_path):
     file = tmp_path / "task.toml"
     file.write_text(GOOD)

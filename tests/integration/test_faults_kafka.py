@@ -1,7 +1,5 @@
 """Kafka fails in mid-stream: every change still arrives, in order per key, and a repeat is told by its position."""
 
-import signal
-
 from harness.proxy import Proxy
 from harness.run import wait_until
 from harness.stream import CounterLoad, assert_ordered, log_lines, without_repeats
@@ -97,9 +95,8 @@ def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker
     topic = topic_prefix + "public.t"
     server.psql("insert into t values (0, '')", database)
     broker.wait_records(topic, 1)
-    pid = server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot_name,))[0][0]
-    broker._process.send_signal(signal.SIGSTOP)
-    try:
+    pid = server.walsender_pid(slot_name)
+    with broker.hung():
         server.psql("insert into t select n, repeat(md5(n::text), 30) from generate_series(1, 30000) n", database)
 
         def replies(since):
@@ -108,10 +105,8 @@ def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker
 
         now = server.query("select now()")[0][0]
         wait_until(lambda: replies(now), "replies for longer than wal_sender_timeout", 20)
-    finally:
-        broker._process.send_signal(signal.SIGCONT)
     server.wait_confirmed(slot_name)
-    assert server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot_name,)) == [(pid,)]
+    assert server.walsender_pid(slot_name) == pid
     records, repeats = without_repeats(broker.consume(topic))
     assert [int(record.json["data"][0]["id"]) for record in records] == list(range(30001)) and repeats == 0
     assert walferry.stop() == 0
@@ -120,29 +115,21 @@ def test_a_hung_broker_does_not_cost_the_connection_to_the_server(server, broker
 def test_a_hung_broker_and_a_connection_lost_meanwhile(server, broker, database, slot_name, topic_prefix, task):
     """The connection to the server ends while a change waits for room in the full queue: it is neither lost nor counted."""
     server.psql("create table t (id int primary key, pad text)", database)
-    # A walsender whose client does not read cannot be ended from the server's side: the connection is cut in between.
-    proxy = Proxy(server.port)
-    dsn = server.dsn(database).replace(f"port={server.port}", f"port={proxy.port}")
-    walferry = start(task, source={"dsn": dsn}, sink={"queue_bytes": "1MB"})
     topic = topic_prefix + "public.t"
-    server.psql("insert into t values (0, '')", database)
-    broker.wait_records(topic, 1)
-    pid = server.query("select active_pid from pg_replication_slots where slot_name = %s", (slot_name,))[0][0]
-    broker._process.send_signal(signal.SIGSTOP)
-    try:
-        server.psql("insert into t select n, repeat(md5(n::text), 30) from generate_series(1, 30000) n", database)
-        # Stopped by a shipper that does not read any more.
-        wait_until(lambda: server.query("select wait_event = 'WalSenderWriteData' from pg_stat_activity where pid = %s",
-                                        (pid,)) == [(True,)], "the queue to be full", 20)
-        proxy.cut()
-        walferry.wait_for_log('"trying again"')
-    finally:
-        broker._process.send_signal(signal.SIGCONT)
-    server.wait_confirmed(slot_name)
-    records, repeats = without_repeats(broker.consume(topic))
-    assert [int(record.json["data"][0]["id"]) for record in records] == list(range(30001)) and repeats == 0
-    assert walferry.stop() == 0
-    proxy.close()
+    # A walsender whose client does not read cannot be ended from the server's side: the connection is cut in between.
+    with Proxy(server.port) as proxy:
+        walferry = start(task, source={"dsn": proxy.dsn(server, database)}, sink={"queue_bytes": "1MB"})
+        server.psql("insert into t values (0, '')", database)
+        broker.wait_records(topic, 1)
+        with broker.hung():
+            server.psql("insert into t select n, repeat(md5(n::text), 30) from generate_series(1, 30000) n", database)
+            server.wait_walsender_blocked(slot_name)
+            proxy.cut()
+            walferry.wait_for_log('"trying again"')
+        server.wait_confirmed(slot_name)
+        records, repeats = without_repeats(broker.consume(topic))
+        assert [int(record.json["data"][0]["id"]) for record in records] == list(range(30001)) and repeats == 0
+        assert walferry.stop() == 0
 
 
 def test_the_way_to_kafka_cut_again_and_again(server, guarded_kafka, database, slot_name, topic_prefix, task):

@@ -20,8 +20,7 @@ def proxied(server, database, proxy, task):
 
 
 def start(server, database, proxy, task, **source):
-    dsn = server.dsn(database).replace(f"port={server.port}", f"port={proxy.port}")
-    walferry = task(source={"dsn": dsn, **source}, retry={"max_delay": "500ms"}).start()
+    walferry = task(source={"dsn": proxy.dsn(server, database), **source}, retry={"max_delay": "500ms"}).start()
     walferry.wait_for_log('"streaming"')
     return walferry
 
