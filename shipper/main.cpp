@@ -70,6 +70,7 @@ struct Arguments {
     std::string task_file;
     bool check_only = false;
     bool markdown = false;
+    RunOptions run;
     TailOptions tail;
 };
 
@@ -111,7 +112,7 @@ int run(const Arguments& arguments) {
         return 0;
     }
     try {
-        return run_task(task);
+        return run_task(task, arguments.run);
     } catch (const Error& error) {
         if (logs_are_text(task.log)) throw;
         // Whoever reads the log line by line finds the end in it too.
@@ -154,6 +155,9 @@ int dispatch(int argc, char** argv) {
     run_command->footer(kRunFooter);
     run_command->add_option("TASK", arguments.task_file, "The task file (TOML)")->required();
     run_command->add_flag("--check-config", arguments.check_only, "Check the file and stop");
+
+    run_command->add_flag("--accept-gap", arguments.run.accept_gap,
+                          "Go on where the progress record and the slot do not fit together, and note it");
 
     CLI::App* tail_command = app.add_subcommand("tail", "Print changes on the terminal, without Kafka");
     tail_command->footer(kTailFooter);

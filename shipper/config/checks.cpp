@@ -130,6 +130,15 @@ std::string check_message_topic_template(std::string_view text) {
     return check_topic_template(text);
 }
 
+std::string check_progress_topic_template(std::string_view text) {
+    for (const std::string_view placeholder : {"{schema}", "{table}", "{db}"}) {
+        if (text.find(placeholder) != std::string_view::npos) {
+            return fmt::format("has {}, but the progress is that of the whole task", placeholder);
+        }
+    }
+    return check_topic_template(text);
+}
+
 std::string check_optional_topic_template(std::string_view text) {
     return text.empty() ? "" : check_topic_template(text);
 }

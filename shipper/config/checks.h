@@ -15,6 +15,8 @@ std::string check_brokers(std::string_view text);
 std::string check_topic_template(std::string_view text);
 // The same, for what belongs to no table.
 std::string check_message_topic_template(std::string_view text);
+// The same, for what belongs to no database either.
+std::string check_progress_topic_template(std::string_view text);
 // As a topic template, or empty.
 std::string check_optional_topic_template(std::string_view text);
 std::string check_pattern(std::string_view text);

@@ -36,6 +36,9 @@ struct Bytes {
 
 enum class Origin { any, none };  // `none`: only changes that did not come by replication from elsewhere
 
+// What a shipper does whose slot another one reads: wait to take over, or stop.
+enum class SecondShipper { wait, exit };
+
 struct SourceConfig {
     std::string dsn;
     std::vector<std::string> tables;  // patterns, see common/match/pattern.h; empty: every user table
@@ -50,13 +53,15 @@ struct SourceConfig {
     bool failover = false;
     int status_interval_ms = 500;
     std::chrono::milliseconds silence_timeout = std::chrono::minutes(1);
+    SecondShipper second_shipper = SecondShipper::wait;
+    std::chrono::milliseconds takeover_timeout = std::chrono::seconds(4);
 };
 
 enum class SinkFormat { canal_json };
 enum class PartitionBy { none, table, key };
 enum class PartitionHash { murmur2, java };
 enum class KeyChanges { update, delete_insert };  // how an UPDATE of the message key is told
-enum class Delivery { at_least_once };
+enum class DeliveryMode { at_least_once, exactly_once };
 enum class Headers { position, none };
 
 enum class CanalDatabase { schema, database };       // what the member "database" holds
@@ -85,7 +90,12 @@ struct SinkConfig {
     PartitionBy partition_by = PartitionBy::key;
     PartitionHash partition_hash = PartitionHash::murmur2;
     KeyChanges key_change = KeyChanges::update;
-    Delivery delivery = Delivery::at_least_once;
+    DeliveryMode delivery = DeliveryMode::at_least_once;
+    std::string progress_topic = "walferry.progress.{name}";  // template
+    // Of exactly-once: when a Kafka transaction ends, at the next end of a transaction of the source.
+    std::chrono::milliseconds commit_interval = std::chrono::milliseconds(50);
+    Bytes commit_bytes{uint64_t(256) << 20};
+    int commit_rows = 500'000;
     bool create_topics = true;
     int topic_partitions = 1;
     int topic_replication = 1;  // -1: the broker's default

@@ -18,18 +18,6 @@ constexpr uint32_t kPollInterval = 256;
 constexpr std::chrono::milliseconds kBlockedPoll{20};
 constexpr Ordinal kFromStart{};
 
-SinkOptions sink_options(const TaskConfig& config) {
-    SinkOptions options;
-    options.brokers = config.sink.brokers;
-    options.client_id = "walferry-" + config.name;
-    options.properties = config.sink.kafka;
-    options.queue_bytes = config.sink.queue_bytes.value;
-    options.create_topics = config.sink.create_topics;
-    options.topic_partitions = config.sink.topic_partitions;
-    options.topic_replication = config.sink.topic_replication;
-    return options;
-}
-
 char* append_number(char* p, uint64_t value, int base) {
     return std::to_chars(p, p + 20, value, base).ptr;
 }
@@ -65,6 +53,12 @@ std::string_view origin_of(const wire::Batch& batch) {
     return batch.origin_name() ? batch.origin_name()->string_view() : std::string_view();
 }
 
+Error interrupted_error() {
+    return {ErrorCode::source_slot_moved,
+            "The server does not continue with the transaction that was interrupted", "",
+            "Find out who else reads from the slot; the tables concerned have to be loaded again."};
+}
+
 Error stopped_error(std::string what, std::string why) {
     return {ErrorCode::source_stopped, std::move(what), std::move(why),
             "What was not acknowledged comes again at the next start."};
@@ -81,15 +75,13 @@ bool always_has_key(const RelationSchema& relation, const Destination& destinati
 
 }  // namespace
 
-Pipeline::Pipeline(const TaskConfig& config, Counters& counters, Lsn from)
+Pipeline::Pipeline(const TaskConfig& config, Counters& counters)
     : config_(config),
       counters_(counters),
       router_(config),
-      sink_(sink_options(config)),
-      topics_(sink_),
+      delivery_(Delivery::make(config)),
       spool_(config.spool.directory, config.name, config.spool.size.value),
-      in_progress_(spool_),
-      resume_(from) {
+      in_progress_(spool_) {
     if (!router_.distinguishes_tables()) {
         log_warning("the topic template does not keep tables apart: several may share a topic",
                     {{"topic", config.sink.topic}});
@@ -112,18 +104,42 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
     position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
     position_prefix_ = position_.size();
     position_.resize(position_prefix_ + 64);
-    if (started_) return;
-    started_ = true;
-    if (resume_ < confirmed) resume_ = confirmed;
-    tracker_ = AckTracker(resume_);
+    delivery_->base().timeline = timeline;
+}
+
+void Pipeline::begin(const ProgressRecord& record, std::optional<ReadBack::Scope> scope, Lsn recover_until) {
+    resume_ = record.position;
+    if (record.reread < record.position) {
+        reread_from_ = record.reread;
+        reread_to_ = record.position;
+    }
+    if (record.open) {
+        resume_open_ = true;
+        open_commit_ = record.open->commit;
+        next_ordinal_ = record.open->next;
+        deleted_ = record.open->deleted;
+    }
+    recover_until_ = recover_until;
+    delivery_->begin(record, std::move(scope));
+}
+
+Frontier Pipeline::frontier() const {
+    Frontier frontier;
+    frontier.produced = resume_;
+    if (in_transaction() || resume_open_)
+        frontier.open = ProgressRecord::Open{open_commit_, next_ordinal_, deleted_};
+    frontier.held = held();
+    if (counters_.last_commit_unix_ms != 0)
+        frontier.behind_ms = std::max<int64_t>(0, now_ms_ - counters_.last_commit_unix_ms);
+    return frontier;
 }
 
 void Pipeline::prepare(Walker::Entry& entry) {
     Target& target = entry.prepared;
     target.destination = router_.route(entry.schema, database_);
     target.prepared = canal_->prepare(entry.schema, target.destination.key);
-    target.topic = topics_.get(target.destination.topic);
-    target.ddl_topic = topics_.get(target.destination.ddl_topic);
+    target.topic = delivery_->topic(target.destination.topic);
+    target.ddl_topic = delivery_->topic(target.destination.ddl_topic);
     const HashFamily family =
         config_.sink.partition_hash == PartitionHash::java ? HashFamily::java : HashFamily::murmur2;
     target.table_hash = table_partition_hash(family, entry.schema.schema, entry.schema.table);
@@ -180,22 +196,28 @@ void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_b
     if (unpolled_ >= kPollInterval) poll();
 }
 
-void Pipeline::begin_group(Lsn commit) {
-    if (!tracker_.in_group()) {
-        group_ = tracker_.open();
+void Pipeline::begin_group(Lsn commit, const WhileBlocked& while_blocked) {
+    if (!in_transaction()) {
+        if (delivery_->recovering() && recover_until_ < commit) delivery_->recovered();
+        delivery_->begin_group([&] { wait_for_room(while_blocked); });
+        if (resume_open_ && commit == open_commit_) {
+            resume_open_ = false;
+            return;
+        }
+        if (resume_open_) throw interrupted_error();
         open_commit_ = commit;
         next_ordinal_ = kFromStart;
+        deleted_ = false;
     } else if (commit != open_commit_) {
-        throw Error(ErrorCode::source_slot_moved,
-                    "The server does not continue with the transaction that was interrupted", "",
-                    "Find out who else reads from the slot; the tables concerned have to be loaded again.");
+        throw interrupted_error();
     }
 }
 
 void Pipeline::end_group(Lsn end) {
-    tracker_.close(end);
     resume_ = end;
-    ++counters_.transactions;
+    Frontier at_end = frontier();
+    at_end.open.reset();
+    delivery_->end_group(end, at_end);
 }
 
 void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
@@ -208,14 +230,19 @@ void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
     walker.retire(in_progress_.next_number());
     // Read again because of a transaction that was prepared before it.
     if (end <= resume_) return;
-    begin_group(Lsn{transaction.commit_lsn()});
+    begin_group(Lsn{transaction.commit_lsn()}, while_blocked);
     if (header.first) origin_ = origin_of(walker.batch());
     now_ms_ = unix_ms_now();
     const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
     Producer producer{*this, while_blocked};
     walker.visit(next_ordinal_, commit_ms, producer);
     counters_.last_commit_unix_ms = commit_ms;
-    if (header.last) end_group(end);
+    if (header.last) {
+        ++counters_.transactions;
+        end_group(end);
+    } else {
+        delivery_->within_group(frontier(), [&] { wait_for_room(while_blocked); });
+    }
 }
 
 // A message outside of any transaction is one of its own. It may come again while an interrupted transaction
@@ -226,13 +253,12 @@ void Pipeline::message_frame(const WhileBlocked& while_blocked) {
     if (end <= resume_) return;
     // Either it was produced before the transaction that is being resumed, or its own sending was
     // interrupted.
-    if (tracker_.in_group() && open_commit_ != end) return;
-    begin_group(end);
+    if ((in_transaction() || resume_open_) && open_commit_ != end) return;
+    begin_group(end, while_blocked);
     origin_.clear();
     Producer producer{*this, while_blocked};
     walker_->visit(next_ordinal_, 0, producer);
-    tracker_.close(end);
-    resume_ = end;
+    end_group(end);
 }
 
 void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked) {
@@ -280,7 +306,7 @@ void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBloc
 void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked) {
     const Lsn end{committed.end_lsn()};
     if (end <= resume_) return;
-    begin_group(Lsn{committed.commit_lsn()});
+    begin_group(Lsn{committed.commit_lsn()}, while_blocked);
     const int64_t commit_ms = unix_micros(committed.commit_time()) / 1000;
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
@@ -295,6 +321,7 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
                 walker.visit_in_progress(committed, commit_ms, transaction->aborted, next_ordinal_, next,
                                          producer);
                 if (unpolled_ >= kPollInterval) poll();
+                delivery_->within_group(frontier(), [&] { wait_for_room(while_blocked); });
                 if (!while_blocked()) throw stopped_error("Stopped in the middle of a large transaction", "");
             }
         } catch (const Error& error) {
@@ -307,6 +334,7 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
         }
     }
     counters_.last_commit_unix_ms = commit_ms;
+    ++counters_.transactions;
     end_group(end);
 }
 
@@ -323,7 +351,7 @@ Lsn Pipeline::held() const {
 void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_blocked) {
     if (!message_topic_) {
         const TopicNames names{database_, "", "", config_.name};
-        message_topic_ = topics_.get(TopicTemplate(config_.sink.message_topic).expand(names));
+        message_topic_ = delivery_->topic(TopicTemplate(config_.sink.message_topic).expand(names));
     }
     const wire::MessageView& view = message.view;
     const std::string_view prefix{reinterpret_cast<const char*>(view.prefix), view.prefix_size};
@@ -333,10 +361,8 @@ void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_
             "Leave its prefix out of source.messages.");
     }
     const std::string_view content{reinterpret_cast<const char*>(view.content), view.content_size};
-    const std::string_view position = config_.sink.headers == Headers::position
-                                          ? position_of(message.lsn, message.ordinal)
-                                          : std::string_view();
-    send(*message_topic_, prefix, content, position, kafka_partition_hash(prefix), while_blocked);
+    send(*message_topic_, prefix, content, {message.lsn, message.ordinal.value}, kafka_partition_hash(prefix),
+         while_blocked);
 }
 
 void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked) {
@@ -395,22 +421,22 @@ void Pipeline::produce_part(Walker::Entry& entry, const Row& row, Part part,
 
     const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
     const uint32_t hash = partition_hash(target, row, key);
-    const std::string_view position = config_.sink.headers == Headers::position
-                                          ? position_of(row.commit_lsn, row.ordinal, part)
-                                          : std::string_view();
+    const MessagePosition position{row.commit_lsn, row.ordinal.value, static_cast<uint32_t>(part)};
     send(topic, key, value_.view(), position, hash, while_blocked);
 }
 
 void Pipeline::send(TopicHandle topic, std::string_view key, std::string_view value,
-                    std::string_view position, uint32_t partition_hash, const WhileBlocked& while_blocked) {
+                    const MessagePosition& position, uint32_t partition_hash,
+                    const WhileBlocked& while_blocked) {
+    if (delivery_->recovering() && delivery_->already_written(topic, position)) [[unlikely]]
+        return;
+    const bool headers = config_.sink.headers == Headers::position;
+    const std::string_view text = headers ? position_text(position) : std::string_view();
     const std::string_view origin =
-        origin_.empty() || position.data() == nullptr ? std::string_view() : std::string_view(origin_);
-    while (sink_.produce(topic, key, value, position, partition_hash, group_, origin) ==
-           Produced::queue_full) {
+        !headers || origin_.empty() ? std::string_view() : std::string_view(origin_);
+    while (delivery_->produce(topic, key, value, text, partition_hash, origin) == Produced::queue_full) {
         wait_for_room(while_blocked);
     }
-    // Its acknowledgement is taken by poll() only, so this is early enough.
-    tracker_.produced();
     ++unpolled_;
     ++counters_.rows;
     counters_.message_bytes += key.size() + value.size();
@@ -446,16 +472,16 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
     return hash.partition_hash();
 }
 
-std::string_view Pipeline::position_of(Lsn commit, Ordinal ordinal, Part part) {
+std::string_view Pipeline::position_text(const MessagePosition& position) {
     char* p = position_.data() + position_prefix_;
-    p = append_hex(p, static_cast<uint32_t>(commit.value >> 32));
+    p = append_hex(p, static_cast<uint32_t>(position.commit.value >> 32));
     *p++ = '/';
-    p = append_hex(p, static_cast<uint32_t>(commit.value));
+    p = append_hex(p, static_cast<uint32_t>(position.commit.value));
     *p++ = ':';
-    p = append_number(p, ordinal.value, 10);
-    if (part != Part::whole) {
+    p = append_number(p, position.ordinal, 10);
+    if (position.part != 0) {
         *p++ = '.';
-        p = append_number(p, static_cast<uint64_t>(part), 10);
+        p = append_number(p, position.part, 10);
     }
     return {position_.data(), static_cast<size_t>(p - position_.data())};
 }
@@ -463,28 +489,34 @@ std::string_view Pipeline::position_of(Lsn commit, Ordinal ordinal, Part part) {
 void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
     poll(kBlockedPoll);
     if (!while_blocked()) {
-        throw stopped_error("Stopped while Kafka took no more messages", sink_.last_error());
+        throw stopped_error("Stopped while Kafka took no more messages", sink().last_error());
     }
 }
 
 void Pipeline::keepalive(Lsn wal_end) {
     read_up_to(wal_end);
-    if (mid_frames_ || tracker_.in_group()) return;
-    tracker_.keepalive(wal_end);
+    if (mid_frames_ || in_transaction() || resume_open_) return;
+    if (delivery_->recovering() && recover_until_ < wal_end) delivery_->recovered();
+    delivery_->keepalive(wal_end);
     if (resume_ < wal_end) resume_ = wal_end;
-}
-
-void Pipeline::take(std::span<const Acknowledged> acknowledged) {
-    for (const Acknowledged& part : acknowledged) tracker_.acknowledged(part.group, part.messages);
 }
 
 void Pipeline::poll(std::chrono::milliseconds wait) {
     unpolled_ = 0;
-    take(sink_.poll(wait));
+    delivery_->poll(wait);
 }
 
-bool Pipeline::flush(std::chrono::milliseconds timeout) {
-    return sink_.flush(timeout, [this](std::span<const Acknowledged> acknowledged) { take(acknowledged); });
+bool Pipeline::flush(std::chrono::milliseconds timeout, bool divide) {
+    if (divide) delivery_->divide(frontier());
+    const auto deadline = Delivery::Clock::now() + timeout;
+    while (true) {
+        poll();
+        tick(true);
+        if (delivery_->settled()) return true;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Delivery::Clock::now());
+        if (left.count() <= 0) return false;
+        poll(std::min(left, kBlockedPoll));
+    }
 }
 
 }  // namespace walferry

@@ -11,20 +11,20 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
 
 #include "config/task.h"
+#include "delivery/delivery.h"
 #include "format/canal_json.h"
-#include "progress/ack_tracker.h"
 #include "record/frame_walker.h"
 #include "record/output.h"
 #include "route/key_change.h"
 #include "route/router.h"
 #include "sink/kafka_sink.h"
-#include "sink/topics.h"
 #include "spool/in_progress.h"
 #include "spool/spool.h"
 
@@ -45,17 +45,31 @@ class Pipeline {
     // Error (source_stopped).
     using WhileBlocked = std::function<bool()>;
 
-    // `from`: everything before is known to be in Kafka; 0 if nothing is known but the slot's position.
-    Pipeline(const TaskConfig& config, Counters& counters, Lsn from);
+    Pipeline(const TaskConfig& config, Counters& counters);
 
     // Waits for a broker; throws Error (source_stopped soon after `stop` becomes true).
-    void connect(const std::atomic<bool>& stop) { sink_.connect(&stop); }
+    void connect(const std::atomic<bool>& stop) { delivery_->connect(stop); }
+    // Fences what came before, and reads the last progress record; nothing if there is none.
+    std::optional<ProgressRecord> open(const std::atomic<bool>& stop) { return delivery_->open(stop); }
+    // Writes a progress record: the slot is about to be made, or this instance begins.
+    void announce(ProgressRecord record) { delivery_->announce(std::move(record)); }
+    // Goes on from where the record says. `scope`: where to look for what a crash has left in Kafka, for
+    // transactions up to `recover_until`.
+    void begin(const ProgressRecord& record, std::optional<ReadBack::Scope> scope, Lsn recover_until);
+    const std::string& progress_topic() const { return delivery_->progress_topic(); }
+    bool begun() const { return delivery_->begun(); }
+    // Whether another instance of the task has begun since.
+    bool overtaken() { return delivery_->overtaken(); }
+    // Called now and then in what takes long; false gives up.
+    void set_keep_going(std::function<bool()> keep_going) {
+        delivery_->set_keep_going(std::move(keep_going));
+    }
 
     // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
     void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);
 
-    // Where the source must start so that nothing is missing: everything before has been produced by this
-    // object. 0 as long as nothing is known.
+    // Where the source must start so that nothing is missing: everything before has been produced. 0 before
+    // begin().
     Lsn resume_position() const { return resume_; }
     // Where reading has to begin for that: earlier, if a transaction prepared before it has not ended.
     Lsn start_position() const { return std::min(resume_, held()); }
@@ -74,15 +88,21 @@ class Pipeline {
 
     // Takes Kafka's acknowledgements; waits up to `wait` for the first.
     void poll(std::chrono::milliseconds wait = std::chrono::milliseconds(0));
-    // Waits until Kafka has everything. False when the time is over before.
-    bool flush(std::chrono::milliseconds timeout);
+    // Writes what is due of the progress, or all that can be written `now`. Call it as often as
+    // next_tick() says and now and then.
+    void tick(bool now = false) { delivery_->tick(frontier(), now); }
+    std::optional<Delivery::Clock::time_point> next_tick() const { return delivery_->next_tick(); }
+    int wake_fd() const { return delivery_->wake_fd(); }
+    // Waits until Kafka has everything, and the progress record of it; the beginning of a transaction that is
+    // open comes to count only with `divide`. False when the time is over before.
+    bool flush(std::chrono::milliseconds timeout, bool divide = false);
 
-    // The position up to which Kafka has everything.
-    Lsn confirmed() const { return std::min(tracker_.confirmed(), held()); }
-    bool idle() const { return tracker_.idle(); }
-    bool in_transaction() const { return tracker_.in_group(); }
-    uint64_t outstanding() const { return tracker_.outstanding(); }
-    const KafkaSink& sink() const { return sink_; }
+    // What may be told to the slot.
+    Lsn confirmed() const { return delivery_->confirmed(); }
+    bool idle() const { return delivery_->idle(); }
+    bool in_transaction() const { return delivery_->in_group(); }
+    uint64_t outstanding() const { return delivery_->outstanding(); }
+    const KafkaSink& sink() const { return delivery_->sink(); }
 
  private:
     enum class Partitioning { zero, table, key };
@@ -120,28 +140,26 @@ class Pipeline {
     void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
     void produce_part(Walker::Entry& entry, const Row& row, Part part, const WhileBlocked& while_blocked);
     void produce(const LogicalMessage& message, const WhileBlocked& while_blocked);
-    void send(TopicHandle topic, std::string_view key, std::string_view value, std::string_view position,
-              uint32_t partition_hash, const WhileBlocked& while_blocked);
+    void send(TopicHandle topic, std::string_view key, std::string_view value,
+              const MessagePosition& position, uint32_t partition_hash, const WhileBlocked& while_blocked);
     void transaction_frame(const WhileBlocked& while_blocked);
     void message_frame(const WhileBlocked& while_blocked);
     void in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
     void deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked);
-    void begin_group(Lsn commit);
+    void begin_group(Lsn commit, const WhileBlocked& while_blocked);
     void end_group(Lsn end);
     void read_up_to(Lsn position);
     // Not to be passed: prepared transactions from there on must come again.
     Lsn held() const;
     uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
-    std::string_view position_of(Lsn commit, Ordinal ordinal, Part part = Part::whole);
+    std::string_view position_text(const MessagePosition& position);
     void wait_for_room(const WhileBlocked& while_blocked);
-    void take(std::span<const Acknowledged> acknowledged);
+    Frontier frontier() const;
 
     const TaskConfig& config_;
     Counters& counters_;
     Router router_;
-    KafkaSink sink_;
-    Topics topics_;
-    AckTracker tracker_;
+    std::unique_ptr<Delivery> delivery_;
     Spool spool_;
     InProgress in_progress_;
     std::optional<CanalJson> canal_;
@@ -159,8 +177,7 @@ class Pipeline {
     int64_t now_ms_ = 0;
 
     Lsn resume_;
-    bool started_ = false;  // a session has begun
-    Lsn session_start_;     // what was prepared before comes at its COMMIT PREPARED
+    Lsn session_start_;  // what was prepared before comes at its COMMIT PREPARED
     // The session reads again from `reread_from_`, because of prepared transactions, until it has come to
     // where the one before was.
     Lsn reread_from_{UINT64_MAX};
@@ -171,9 +188,10 @@ class Pipeline {
     Lsn open_commit_;
     std::string origin_;  // name of its replication origin; empty: none
     Ordinal next_ordinal_;
-    bool deleted_ = false;     // of the next change the DELETE of its old key has been produced
-    bool mid_frames_ = false;  // the session has sent the transaction's first frame, and not yet its last
-    uint32_t group_ = 0;
+    bool deleted_ = false;      // of the next change the DELETE of its old key has been produced
+    bool resume_open_ = false;  // open_commit_ and what follows are the progress record's
+    bool mid_frames_ = false;   // the session has sent the transaction's first frame, and not yet its last
+    Lsn recover_until_;         // while delivery_->recovering()
     uint32_t unpolled_ = 0;
 };
 

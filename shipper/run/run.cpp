@@ -44,12 +44,14 @@ BackoffSettings backoff_settings(const RetryConfig& retry, milliseconds window) 
 // Runs one task: a session after another, until a signal or an error that no retry mends.
 class Task {
  public:
-    Task(const TaskConfig& config, const std::atomic<bool>& stop)
+    Task(const TaskConfig& config, const RunOptions& options, const std::atomic<bool>& stop)
         : config_(config),
           stop_(stop),
           report_(counters_, isatty(STDERR_FILENO) && config.log.format != LogFormat::json),
           connection_backoff_(backoff_settings(config.retry, config.retry.connection_window)),
-          other_backoff_(backoff_settings(config.retry, config.retry.other_window)) {}
+          other_backoff_(backoff_settings(config.retry, config.retry.other_window)) {
+        memory_.accept_gap = options.accept_gap;
+    }
 
     int run() {
         log_info("starting", {{"task", config_.name}, {"version", WALFERRY_VERSION}});
@@ -75,7 +77,8 @@ class Task {
         const Lsn before = reached();
         try {
             if (!pipeline_) {
-                auto pipeline = std::make_unique<Pipeline>(config_, counters_, confirmed_);
+                auto pipeline = std::make_unique<Pipeline>(config_, counters_);
+                pipeline->set_keep_going([this] { return !stop_.load(); });
                 pipeline->connect(stop_);
                 pipeline_ = std::move(pipeline);
             }
@@ -105,6 +108,7 @@ class Task {
     // Stopped by a signal while something was amiss: that is no failure where nothing was on its way.
     bool ends_well(const Error& error) const {
         if (error.retry() == Retry::never && error.code() != ErrorCode::source_stopped) return false;
+        if (memory_.standing_by) return true;
         if (memory_.confirmed < owed_) return false;
         return !pipeline_ || (pipeline_->idle() && pipeline_->confirmed() <= memory_.confirmed);
     }
@@ -169,8 +173,8 @@ class Task {
 
 }  // namespace
 
-int run_task(const TaskConfig& config) {
-    return Task(config, stop_on_signals()).run();
+int run_task(const TaskConfig& config, const RunOptions& options) {
+    return Task(config, options, stop_on_signals()).run();
 }
 
 }  // namespace walferry

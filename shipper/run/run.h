@@ -5,7 +5,11 @@
 
 namespace walferry {
 
+struct RunOptions {
+    bool accept_gap = false;  // where progress record, slot and server do not fit together: goes on
+};
+
 // Returns the exit status of the process; throws walferry::Error.
-int run_task(const TaskConfig& config);
+int run_task(const TaskConfig& config, const RunOptions& options);
 
 }  // namespace walferry

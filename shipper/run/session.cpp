@@ -1,9 +1,14 @@
 #include "run/session.h"
 
 #include <algorithm>
+#include <map>
+#include <thread>
+#include <utility>
 
+#include "config/fingerprint.h"
 #include "config/load.h"
 #include "run/logging.h"
+#include "run/start_check.h"
 #include "source/precheck.h"
 
 namespace walferry {
@@ -16,6 +21,8 @@ constexpr milliseconds kStopHandshake{2000};
 // A signal that comes just before a wait does not end it.
 constexpr milliseconds kLongestWait{500};
 constexpr seconds kStallWorthALine{10};
+constexpr int kNewsPart = 5;
+constexpr milliseconds kStandByInterval{250};
 // Below this a short pause of either side would end the connection.
 constexpr milliseconds kShortestSenderTimeout{1000};
 
@@ -26,40 +33,24 @@ bool stops_at_a_row(ErrorCode code) {
            code == ErrorCode::source_unreadable_value;
 }
 
-SlotStart prepare_slot(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
-    const std::string& slot = config.source.slot;
-    connection.scene().slot = slot;
-    connection.scene().plugin = "walferry";
+Error overtaken_error(const std::string& slot) {
+    return {
+        ErrorCode::progress_overtaken,
+        "Another connection of this task, or somebody else, has been at work on the slot \"" + slot + "\"",
+        "", "None needed: the progress record is read anew, and compared with the slot."};
+}
+
+PrecheckOptions precheck_options(const TaskConfig& config, const SessionMemory& memory) {
     PrecheckOptions options;
-    options.slot = slot;
+    options.slot = config.source.slot;
     options.failover = config.source.failover;
     options.holder_before = memory.slot_holder;
-    const std::optional<SlotInfo> existing = find_slot(connection, slot);
-    memory.slot_holder = existing ? find_holder(connection, *existing) : std::nullopt;
-    require_precheck(precheck(connection, options));
-    if (!existing && memory.had_slot) {
-        throw Error(ErrorCode::source_slot_missing,
-                    "The replication slot \"" + slot + "\" was dropped while the shipper was running",
-                    "What was committed after " + lsn_text(memory.confirmed) + " may be missing in Kafka.",
-                    "Find out who dropped it. A new start makes a new slot; the tables that changed in "
-                    "between have to be "
-                    "loaded again.");
-    }
-    if (!existing && !config.source.create_slot) {
-        throw Error(ErrorCode::source_slot_missing, "The replication slot \"" + slot + "\" does not exist",
-                    "source.create_slot is false.",
-                    "Create it: SELECT pg_create_logical_replication_slot('" + slot +
-                        "', 'walferry'); or set "
-                        "source.create_slot = true.");
-    }
-    if (!existing)
-        return ensure_slot(connection, slot, "walferry", {.failover = options.failover},
-                           options.holder_before);
-    if (options.failover) ensure_failover(connection, *existing);
-    // Not looked up again: one that is dropped at this moment must not come into being anew in silence.
-    log_info("using the replication slot",
-             {{"slot", slot}, {"confirmed", lsn_text(existing->confirmed_flush)}});
-    return {false, existing->confirmed_flush, ""};
+    return options;
+}
+
+SlotStart make_slot(Connection& connection, const TaskConfig& config, const SessionMemory& memory) {
+    return ensure_slot(connection, config.source.slot, "walferry", {.failover = config.source.failover},
+                       memory.slot_holder);
 }
 
 void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
@@ -72,12 +63,27 @@ void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
                 "Let source.dsn point to the old cluster, or start a task with a new name and slot.");
 }
 
+// Where each earlier timeline left the history of `now`; those that are not part of it are not there.
+std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now) {
+    std::map<Timeline, Lsn> ends{{now, Lsn{UINT64_MAX}}};
+    const QueryOutcome asked = connection.try_query("TIMELINE_HISTORY " + std::to_string(now.value));
+    if (asked.error) return ends;  // a first timeline, or a server set back, has no such file
+    const std::string history = asked.result.value(0, "content").value_or("");
+    for (uint32_t before = 1; before < now.value; ++before) {
+        if (const auto end = timeline_end(history, Timeline{before})) ends.emplace(Timeline{before}, *end);
+    }
+    return ends;
+}
+
 // Whether everything that was read from the timeline `before`, up to `reached`, is part of `now` too.
 bool in_history(Connection& connection, Timeline now, Timeline before, Lsn reached) {
-    const QueryOutcome asked = connection.try_query("TIMELINE_HISTORY " + std::to_string(now.value));
-    if (asked.error) return false;  // a first timeline, or a server set back, has no such file
-    const auto end = timeline_end(asked.result.value(0, "content").value_or(""), before);
-    return end && reached <= *end;
+    const auto ends = ends_of_timelines(connection, now);
+    const auto end = ends.find(before);
+    return end != ends.end() && reached <= end->second;
+}
+
+bool in_recovery(Connection& connection) {
+    return connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby").value(0, "standby") == "t";
 }
 
 // A server that was set back, or parted from the old one, gives out positions before `resume` a second time:
@@ -95,17 +101,17 @@ void require_same_history(Connection& connection, const SystemIdentity& now, con
                  {{"timeline", now.timeline.value}, {"before", before.value}});
         memory.identity->timeline = now.timeline;
     } else if (now.timeline != before) {
-        throw Error(ErrorCode::source_timeline_changed,
-                    "The server is on timeline " + std::to_string(now.timeline.value) + ", before it was " +
-                        std::to_string(before.value),
-                    "A standby was promoted or a backup recovered. What was read up to " + lsn_text(resume) +
-                        " may not be part of the new history.",
-                    "Check where the new timeline began, and whether changes that Kafka has were lost by the "
-                    "failover. Then start the task again: it goes on from the slot's own position.");
+        throw Error(
+            ErrorCode::source_timeline_changed,
+            "The server is on timeline " + std::to_string(now.timeline.value) + ", before it was " +
+                std::to_string(before.value),
+            "A standby was promoted or a backup recovered. What was read up to " + lsn_text(resume) +
+                " may not be part of the new history.",
+            "Check where the new timeline began, and whether changes that Kafka has were lost by the "
+            "failover. Then start the task once with --accept-gap: it goes on from the slot's own position.");
     }
     if (resume <= now.flushed) return;
-    const QueryResult standby = connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby");
-    if (standby.value(0, "standby") == "t") {
+    if (in_recovery(connection)) {
         throw Error(ErrorCode::source_in_recovery,
                     "The server is in recovery and has reached " + lsn_text(now.flushed) +
                         ", the shipper has read up to " + lsn_text(resume),
@@ -118,7 +124,53 @@ void require_same_history(Connection& connection, const SystemIdentity& now, con
         "The server was set back: a copy or snapshot of its data was put in place, or flushed data was "
         "lost.",
         "Find out what was restored: Kafka has changes that the database no longer knows. Then start "
-        "the task again: it goes on from the slot's own position.");
+        "the task once with --accept-gap: it goes on from the slot's own position.");
+}
+
+// As long as another connection of this task reads the slot, waits for it to die or hang. Whether there was
+// one.
+bool stand_by(Connection& connection, SlotInfo slot, const TaskConfig& config, SessionMemory& memory,
+              const std::atomic<bool>& stop) {
+    const std::string application = "walferry-" + config.name;
+    const std::string takeover = std::to_string(config.source.takeover_timeout.count());
+    int ended_pid = 0;
+    bool waited = false;
+    while (slot.active_pid) {
+        const std::optional<SlotHolder> holder = find_holder(connection, slot);
+        if (holder && holder->application_name != application) break;
+        if (holder && !waited) {
+            log_info("standing by: another connection of this task reads the slot",
+                     {{"slot", slot.name}, {"pid", holder->pid}, {"client_address", holder->client_address}});
+        }
+        if (holder) memory.standing_by = waited = true;
+        // Its own timeout ends a connection whose client takes nothing any more; this also one that has
+        // nothing to send.
+        const QueryResult silent = connection.query(
+            "SELECT pid FROM pg_catalog.pg_stat_replication WHERE pid = " + std::to_string(*slot.active_pid) +
+            " AND pg_catalog.now() - reply_time > " + takeover + " * interval '1 millisecond'");
+        if (!silent.rows.empty() && ended_pid != *slot.active_pid) {
+            ended_pid = *slot.active_pid;
+            log_warning(
+                "the other shipper is silent: ending its connection",
+                {{"pid", ended_pid}, {"takeover_timeout_ms", config.source.takeover_timeout.count()}});
+            (void)connection.try_query("SELECT pg_catalog.pg_terminate_backend(" + std::to_string(ended_pid) +
+                                       ")");
+        }
+        const auto until = std::chrono::steady_clock::now() + kStandByInterval;
+        while (std::chrono::steady_clock::now() < until) {
+            if (stop.load()) {
+                throw Error(ErrorCode::source_stopped, "Stopped while standing by", "",
+                            "Nothing was left undone.");
+            }
+            std::this_thread::sleep_for(milliseconds(25));
+        }
+        const std::optional<SlotInfo> found = find_slot(connection, slot.name);
+        if (!found) break;
+        slot = *found;
+        if (!holder && !waited && slot.active_pid) break;  // not to be seen: what follows judges
+    }
+    if (waited) log_info("taking over", {{"slot", slot.name}});
+    return waited;
 }
 
 }  // namespace
@@ -130,26 +182,23 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     settings.dsn = config.source.dsn;
     settings.application_name = "walferry-" + config.name;
     Connection connection(settings, stop);
+    connection.scene().slot = config.source.slot;
+    connection.scene().plugin = "walferry";
+    pipeline_.set_keep_going([this] { return stay_alive(); });
     // First, so that nothing is made in a cluster that is not ours.
     const SystemIdentity identity = identify_system(connection);
     require_same_cluster(identity, memory);
-    require_same_history(connection, identity, pipeline, memory);
-    const SlotStart slot = prepare_slot(connection, config, memory);
+    const Lsn slot = find_start(connection, identity);
     memory.had_slot = true;
-    const Lsn start = pipeline.start_position();
-    if (start != Lsn{} && start < slot.position) {
-        throw Error(ErrorCode::source_slot_moved,
-                    "The slot \"" + config.source.slot + "\" stands at " + lsn_text(slot.position) +
-                        ", the shipper has read up to " + lsn_text(start),
-                    "Something else has read from the slot or advanced it.",
-                    "Find out what; the tables that changed in between have to be loaded again.");
-    }
-    pipeline.begin_session(identity.system, identity.timeline, identity.database, slot.position);
-    memory.confirmed = slot.position;
+    pipeline.begin_session(identity.system, identity.timeline, identity.database, slot);
+    memory.confirmed = slot;
     received_ = confirmed_ = pipeline.confirmed();
     report.server_position(identity.flushed);
+    // Whoever hangs has to let go of the slot in time for a standby.
     const milliseconds sender_timeout = limit_sender_timeout(
-        connection, std::max<milliseconds>(config.source.silence_timeout / 3, kShortestSenderTimeout));
+        connection,
+        std::max<milliseconds>(std::min(config.source.silence_timeout / 3, config.source.takeover_timeout),
+                               kShortestSenderTimeout));
     status_interval_ = std::min(milliseconds(config.source.status_interval_ms), sender_timeout / 4);
     SourceConfig source = config.source;
     if (!pipeline.takes_streams()) {
@@ -159,16 +208,125 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot,
                                                   pipeline.start_position(),
                                                   PluginOptions{{"options", plugin_options_json(source)}});
-    stream_->set_wake_descriptor(pipeline.sink().wake_fd());
+    // From here on the slot is ours, and nobody else's record can come to count. One that came before, after
+    // ours was read, tells of rows that we know nothing of.
+    if (pipeline.overtaken()) throw overtaken_error(config.source.slot);
+    stream_->set_wake_descriptor(pipeline.wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
     memory.slot_holder.reset();
+    memory.standing_by = false;
     memory.streamed = true;
     log_info("streaming", {{"slot", config.source.slot},
                            {"from", lsn_text(pipeline.start_position())},
                            {"database", identity.database},
                            {"system_identifier", identity.system.value},
                            {"timeline", identity.timeline.value}});
+}
+
+Session::~Session() {
+    pipeline_.set_keep_going([this_stop = &stop_] { return !this_stop->load(); });
+}
+
+// The slot's position; the pipeline knows its own afterwards.
+Lsn Session::find_start(Connection& connection, const SystemIdentity& identity) {
+    const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
+    if (slot && config_.source.second_shipper == SecondShipper::wait &&
+        stand_by(connection, *slot, config_, memory_, stop_) && pipeline_.begun()) {
+        throw overtaken_error(config_.source.slot);
+    }
+    return pipeline_.begun() ? resume_pipeline(connection, identity) : begin_pipeline(connection, identity);
+}
+
+// The first session of a pipeline: it goes on where the progress record says.
+Lsn Session::begin_pipeline(Connection& connection, const SystemIdentity& identity) {
+    StartFacts facts;
+    facts.slot = find_slot(connection, config_.source.slot);
+    memory_.slot_holder = facts.slot ? find_holder(connection, *facts.slot) : std::nullopt;
+    require_precheck(precheck(connection, precheck_options(config_, memory_)));
+    facts.progress = pipeline_.open(stop_);
+    facts.server = identify_system(connection);
+    facts.server_in_recovery = in_recovery(connection);
+    facts.ends = ends_of_timelines(connection, facts.server.timeline);
+    facts.task = config_.name;
+    facts.slot_name = config_.source.slot;
+    facts.progress_topic = pipeline_.progress_topic();
+    facts.create_slot = config_.source.create_slot;
+    facts.accept_gap = std::exchange(memory_.accept_gap, false);
+    StartPlan plan = plan_start(facts);
+
+    ProgressRecord record = facts.progress.value_or(ProgressRecord{});
+    ++record.epoch;
+    record.task = config_.name;
+    record.system = identity.system;
+    record.timeline = facts.server.timeline;
+    record.database = identity.database;
+    record.slot = config_.source.slot;
+    record.version = WALFERRY_VERSION;
+    const std::string fingerprint = config_fingerprint(config_);
+    if (facts.progress && !record.config.empty() && record.config != fingerprint)
+        log_info("settings that shape the messages have changed since the last start");
+    record.config = fingerprint;
+    const Lsn before = record.position;
+    record.open = plan.open;
+    record.position = plan.position;
+    record.reread = plan.reread;
+    if (plan.make_slot) {
+        record.state = ProgressRecord::State::creating;
+        pipeline_.announce(record);
+        const SlotStart made = make_slot(connection, config_, memory_);
+        record.position = record.reread = made.position;
+    } else {
+        if (config_.source.failover) ensure_failover(connection, *facts.slot);
+        log_info("using the replication slot", {{"slot", config_.source.slot},
+                                                {"confirmed", lsn_text(facts.slot->confirmed_flush)},
+                                                {"progress", lsn_text(record.position)}});
+    }
+    if (plan.accepted) {
+        ++record.generation;
+        record.gaps.push_back({info(plan.accepted->code()).code, before, record.position, utc_now()});
+        record.offsets.clear();
+        log_warning("a gap was accepted: changes between the two positions may be missing in Kafka",
+                    {{"code", info(plan.accepted->code()).code},
+                     {"reason", plan.accepted->happened()},
+                     {"from", lsn_text(before)},
+                     {"to", lsn_text(record.position)}});
+    }
+    record.state = ProgressRecord::State::streaming;
+    record.tail = plan.read_back;
+    pipeline_.announce(record);
+    std::optional<ReadBack::Scope> scope;
+    if (plan.read_back && config_.sink.headers == Headers::position) {
+        scope.emplace();
+        scope->system = identity.system;
+        scope->after = record.position;
+        scope->ends = facts.ends;
+        scope->lost_history_accepted = plan.accepted.has_value();
+    }
+    pipeline_.begin(record, std::move(scope), facts.server.flushed);
+    return facts.slot ? facts.slot->confirmed_flush : record.position;
+}
+
+// A later session of the same pipeline: it knows what it has produced.
+Lsn Session::resume_pipeline(Connection& connection, const SystemIdentity& identity) {
+    require_same_history(connection, identity, pipeline_, memory_);
+    const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
+    memory_.slot_holder = slot ? find_holder(connection, *slot) : std::nullopt;
+    require_precheck(precheck(connection, precheck_options(config_, memory_)));
+    if (!slot) {
+        throw Error(
+            ErrorCode::source_slot_missing,
+            "The replication slot \"" + config_.source.slot + "\" was dropped while the shipper was running",
+            "What was committed after " + lsn_text(memory_.confirmed) + " may be missing in Kafka.",
+            "Find out who dropped it. A start with --accept-gap makes a new slot; the tables that "
+            "changed in between have to be loaded again.");
+    }
+    // Who reads from the slot meanwhile has begun with a progress record of its own.
+    if (pipeline_.start_position() < slot->confirmed_flush) throw overtaken_error(config_.source.slot);
+    // Not looked up again: one that is dropped at this moment must not come into being anew in silence.
+    log_info("using the replication slot",
+             {{"slot", config_.source.slot}, {"confirmed", lsn_text(slot->confirmed_flush)}});
+    return slot->confirmed_flush;
 }
 
 void Session::run() {
@@ -186,9 +344,15 @@ void Session::run() {
 }
 
 void Session::stream_until_stopped() {
-    const milliseconds wait = std::min(status_interval_, kLongestWait);
+    const milliseconds longest = std::min(status_interval_, kLongestWait);
     while (!stop_.load(std::memory_order_relaxed)) {
+        milliseconds wait = longest;
+        if (const auto tick = pipeline_.next_tick()) {
+            const auto left = std::chrono::ceil<milliseconds>(*tick - Clock::now());
+            wait = std::clamp(left, milliseconds(0), longest);
+        }
         take(stream_->next(wait));
+        pipeline_.tick();
         confirm(false);
     }
 }
@@ -219,8 +383,12 @@ void Session::take(const StreamEvent& event) {
 
 void Session::confirm(bool now) {
     const Clock::time_point time = Clock::now();
-    if (!now && time < next_status_) return;
+    // A progress record that has come to Kafka lets the server give up its log: that need not wait long.
+    const bool news = confirmed_ < pipeline_.confirmed() &&
+                      time >= next_status_ - status_interval_ + status_interval_ / kNewsPart;
+    if (!now && !news && time < next_status_) return;
     pipeline_.poll();
+    pipeline_.tick();
     confirmed_ = pipeline_.confirmed();
     stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
     memory_.confirmed = confirmed_;
@@ -256,6 +424,19 @@ bool Session::while_blocked() {
     confirm(false);
     if (stop_.load(std::memory_order_relaxed)) begin_drain();
     return !draining_ || Clock::now() < finish_until_;
+}
+
+// In what takes long and must not be entered anew: Kafka's acknowledgements wait.
+bool Session::stay_alive() {
+    const Clock::time_point time = Clock::now();
+    if (stream_ && next_status_ <= time) {
+        stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
+        next_status_ = time + status_interval_;
+    }
+    if (!stop_.load(std::memory_order_relaxed)) return true;
+    if (!stream_) return false;
+    begin_drain();
+    return time < finish_until_;
 }
 
 void Session::check_silence() {
@@ -298,7 +479,7 @@ void Session::finish_transaction() {
 void Session::deliver_rows_before() {
     begin_drain();
     try {
-        while (!pipeline_.flush(milliseconds(200)) && Clock::now() < drain_until_) {
+        while (!pipeline_.flush(milliseconds(200), true) && Clock::now() < drain_until_) {
         }
         confirm(true);
     } catch (const Error&) {
@@ -322,7 +503,7 @@ void Session::drain() {
                     pipeline_.sink().brokers_up() ? "shutdown.timeout was too short for them"
                                                   : pipeline_.sink().last_error(),
                     "Nothing is lost: the next start sends again what comes after " + lsn_text(confirmed_) +
-                        ", so some of it may be in Kafka twice. The time is shutdown.timeout.");
+                        ", and leaves out what is found in Kafka. The time is shutdown.timeout.");
     }
     if (ended) {
         log_info("everything is acknowledged and confirmed", {{"confirmed", lsn_text(confirmed_)}});

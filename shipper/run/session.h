@@ -20,15 +20,21 @@ struct SessionMemory {
     std::optional<SystemIdentity> identity;  // of the first connection: it must stay the same
     std::optional<SlotHolder> slot_holder;   // who held the slot at the last attempt
     bool streamed = false;                   // the last attempt reached the stream
-    bool had_slot = false;  // an attempt before reached it: the slot is there, or was dropped
-    Lsn confirmed;          // what the server has: the slot's position, then what was told
+    bool had_slot = false;     // an attempt before reached it: the slot is there, or was dropped
+    bool standing_by = false;  // another shipper is at work: what this one owed is its business
+    bool accept_gap = false;   // of the first start: what does not fit together is passed over
+    Lsn confirmed;             // what the server has: the slot's position, then what was told
 };
 
 class Session {
  public:
-    // Connects, checks, makes the slot where it is missing, and starts streaming where `pipeline` left off.
+    // Connects, checks, waits while another shipper has the slot, makes it where it is missing, and starts
+    // streaming where `pipeline`, or the progress record, left off.
     Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
             const std::atomic<bool>& stop);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
 
     // Streams until `stop`, then drains: the open transaction is finished and everything acknowledged,
     // confirmed, within shutdown.timeout. Throws Error when source or sink fail, and when the time was not
@@ -38,6 +44,9 @@ class Session {
  private:
     using Clock = std::chrono::steady_clock;
 
+    Lsn find_start(Connection& connection, const SystemIdentity& identity);
+    Lsn begin_pipeline(Connection& connection, const SystemIdentity& identity);
+    Lsn resume_pipeline(Connection& connection, const SystemIdentity& identity);
     void stream_until_stopped();
     void begin_drain();
     void finish_transaction();
@@ -46,6 +55,7 @@ class Session {
     void take(const StreamEvent& event);
     void confirm(bool now);
     bool while_blocked();
+    bool stay_alive();
     void check_silence();
     void check_kafka();
 

@@ -130,8 +130,50 @@ Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const Sin
     const std::string why = reason(code, detail);
     if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) return cluster_authorization(why, options);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION) return connection_error(code, detail, options);
+    if (!options.transactional_id.empty()) return transaction_error(code, detail, options);
     return Error(ErrorCode::kafka_producer_fatal, "The Kafka producer cannot go on", why,
                  "None needed: a new producer takes over from the last confirmed position");
+}
+
+Error transaction_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {
+    const std::string why = reason(code, detail);
+    switch (code) {
+        case RD_KAFKA_RESP_ERR__FENCED:
+        case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+        case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+            return Error(
+                ErrorCode::kafka_fenced,
+                "Another shipper has taken this task over, or Kafka has ended a transaction that took "
+                "too long",
+                why + "; transactional id " + quoted(options.transactional_id),
+                "None needed: what was not committed does not count, and whoever reads the slot sends "
+                "it again. If no other shipper is at work, look for pauses longer than "
+                "transaction.timeout.ms.");
+        case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return Error(ErrorCode::kafka_transaction_authorization,
+                         "Kafka refused the transactional id " + quoted(options.transactional_id), why,
+                         "Allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " +
+                             user(options) + " --operation Write --operation Describe --transactional-id " +
+                             options.transactional_id);
+        case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+            return cluster_authorization(why, options);
+        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+            return connection_error(code, detail, options);
+        default:
+            return Error(
+                ErrorCode::kafka_transaction, "A Kafka transaction failed", why,
+                "None needed: what was not committed does not count and is sent again. If this comes "
+                "back, look at the log of the brokers, for the topic __transaction_state.");
+    }
+}
+
+Error read_authorization(const std::string& topic, const SinkOptions& options) {
+    return Error(ErrorCode::kafka_topic_authorization,
+                 "Kafka refused to let topic " + quoted(topic) + " be read",
+                 "What a crash has left is found by reading the ends of the topics.",
+                 "Allow it: " + tool("kafka-acls.sh", options) + " --add --allow-principal " + user(options) +
+                     " --operation Read --operation Describe --topic " + topic);
 }
 
 Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options) {

@@ -26,6 +26,10 @@ Error delivery_error(rd_kafka_resp_err_t code, const std::string& detail, const 
                      const SinkOptions& options);
 // The whole producer failed (rd_kafka_fatal_error): it must be replaced.
 Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options);
+// A transaction could not be begun or committed, or the producer was fenced.
+Error transaction_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options);
+// Reading a topic was refused.
+Error read_authorization(const std::string& topic, const SinkOptions& options);
 // No broker answered within the bound. `code`: the last connection error.
 Error connection_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options);
 // CreateTopics refused a topic.

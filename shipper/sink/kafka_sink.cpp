@@ -23,6 +23,8 @@ static_assert(sizeof(void*) == 8, "a message's opaque holds its group and its pa
 constexpr size_t kMessageOverhead = 400;
 constexpr size_t kReportsAtOnce = 1024;
 
+constexpr char kTransactionTimeoutMs[] = "60000";
+
 struct Property {
     const char* name;
     const char* value;
@@ -57,7 +59,7 @@ constexpr Property kReserved[] = {
     {"partitioner", "partitions are chosen by sink.partition_by and sink.partition_hash"},
     {"sticky.partitioning.linger.ms", "partitions are chosen by sink.partition_by and sink.partition_hash"},
     {"delivery.report.only.error", "the confirmed position rests on every delivery report"},
-    {"transactional.id", "delivery is at-least-once"},
+    {"transactional.id", "it is made from the task's name, where sink.delivery is exactly-once"},
     {"log.queue", "log lines go to the shipper's own log"},
 };
 
@@ -91,6 +93,23 @@ Conf make_conf(const SinkOptions& options) {
     set(conf, "bootstrap.servers", options.brokers);
     set(conf, "client.id", options.client_id);
     set(conf, "sticky.partitioning.linger.ms", "0");
+
+    if (!options.transactional_id.empty()) {
+        set(conf, "transactional.id", options.transactional_id);
+        // No message may outlive its transaction.
+        const auto timeout = options.properties.find("transaction.timeout.ms");
+        set(conf, "message.timeout.ms",
+            timeout == options.properties.end() ? kTransactionTimeoutMs : timeout->second);
+        set(conf, "transaction.timeout.ms", kTransactionTimeoutMs);
+        for (const char* name : {"acks", "request.required.acks", "enable.idempotence"}) {
+            const auto found = options.properties.find(name);
+            if (found == options.properties.end() || found->second == "all" || found->second == "-1" ||
+                found->second == "true")
+                continue;
+            throw property_error(name, "sink.delivery = \"exactly-once\" needs acknowledgements of all",
+                                 "Remove it, or choose sink.delivery = \"at-least-once\"");
+        }
+    }
 
     const auto acks = options.properties.contains("acks") ? options.properties.find("acks")
                                                           : options.properties.find("request.required.acks");
@@ -128,11 +147,20 @@ void* make_opaque(uint32_t group, uint32_t partition_hash) {
 int32_t choose_partition(const rd_kafka_topic_t*, const void*, size_t, int32_t partitions, void*,
                          void* opaque) {
     const auto hash = static_cast<uint32_t>(opaque_bits(opaque));
+    if (hash == kProgressMark) return 0;
     return static_cast<int32_t>(hash % static_cast<uint32_t>(partitions));
 }
 
 size_t weight(size_t key, size_t value) {
     return key + value + kMessageOverhead;
+}
+
+int64_t* end_of(const rd_kafka_topic_t* topic, int32_t partition) {
+    auto* offsets = static_cast<AcknowledgedOffsets*>(rd_kafka_topic_opaque(topic));
+    if (offsets == nullptr || partition < 0) return nullptr;
+    const auto index = static_cast<size_t>(partition);
+    if (offsets->size() <= index) offsets->resize(index + 1, -1);
+    return offsets->data() + index;
 }
 
 bool given_up(rd_kafka_resp_err_t code) {
@@ -215,18 +243,20 @@ void KafkaSink::connect(const std::atomic<bool>* stop) {
         options_);
 }
 
-Produced KafkaSink::produce(TopicHandle topic, std::string_view key, std::string_view value,
+Produced KafkaSink::produce(rd_kafka_topic_t* topic, std::string_view key, std::string_view value,
                             std::string_view position, uint32_t partition_hash, uint32_t group,
                             std::string_view origin) {
     const size_t bytes = weight(key.size(), value.size());
     // A message larger than the whole bound still passes, alone.
-    if (queued_bytes_ + bytes > options_.queue_bytes && queued_messages_ > 0) return Produced::queue_full;
+    if (queued_bytes_ + bytes > options_.queue_bytes && queued_messages_ > 0 &&
+        partition_hash != kProgressMark)
+        return Produced::queue_full;
 
     // Of the calls that take a header this is the cheapest, by measurement; the value is copied, which costs
     // no more than keeping it alive until its report.
     std::array<rd_kafka_vu_t, 7> fields;
     fields[0].vtype = RD_KAFKA_VTYPE_RKT;
-    fields[0].u.rkt = topic.topic;
+    fields[0].u.rkt = topic;
     fields[1].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
     fields[1].u.i = RD_KAFKA_MSG_F_COPY;
     fields[2].vtype = RD_KAFKA_VTYPE_VALUE;
@@ -260,8 +290,7 @@ Produced KafkaSink::produce(TopicHandle topic, std::string_view key, std::string
         throw fatal_error(code, detail.data(), options_);
     }
     throw delivery_error(code, text,
-                         {.topic = rd_kafka_topic_name(topic.topic), .bytes = key.size() + value.size()},
-                         options_);
+                         {.topic = rd_kafka_topic_name(topic), .bytes = key.size() + value.size()}, options_);
 }
 
 std::span<const Acknowledged> KafkaSink::poll(std::chrono::milliseconds wait) {
@@ -308,6 +337,9 @@ void KafkaSink::serve_deliveries(rd_kafka_op_s* event) {
     FailedMessage failed{.topic = {}, .bytes = 0, .messages = 0};
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     bool progress = false;
+    const rd_kafka_topic_t* topic = nullptr;
+    int32_t partition = -1;
+    int64_t* end = nullptr;
     while (const size_t count = rd_kafka_event_message_array(event, reports.data(), reports.size())) {
         for (size_t i = 0; i < count; ++i) {
             const rd_kafka_message_t& report = *reports[i];
@@ -317,6 +349,19 @@ void KafkaSink::serve_deliveries(rd_kafka_op_s* event) {
                 progress = true;
                 ++acknowledged_messages_;
                 acknowledged_bytes_ += report.key_len + report.len;
+                if (static_cast<uint32_t>(opaque_bits(report._private)) == kProgressMark) [[unlikely]] {
+                    ++progress_records_;
+                    continue;
+                }
+                if (note_offsets_) {
+                    // Reports come by partition.
+                    if (report.rkt != topic || report.partition != partition) {
+                        topic = report.rkt;
+                        partition = report.partition;
+                        end = end_of(topic, partition);
+                    }
+                    if (end != nullptr && *end <= report.offset) *end = report.offset + 1;
+                }
                 const auto group = static_cast<uint32_t>(opaque_bits(report._private) >> 32);
                 if (!acknowledged_.empty() && acknowledged_.back().group == group)
                     ++acknowledged_.back().messages;

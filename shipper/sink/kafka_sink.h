@@ -12,6 +12,7 @@
 // Thread contract: one thread. Errors: Error.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -36,16 +37,22 @@ namespace walferry {
 
 enum class Produced { ok, queue_full };
 
-// Of sink/topics.h, and valid as long as that object.
+// Of sink/topics.h, and valid as long as that object. One for each of the producers that it serves.
 struct TopicHandle {
-    rd_kafka_topic_s* topic = nullptr;
+    std::array<rd_kafka_topic_s*, 2> of{};
 };
+
+// Of a topic: the offset after the last message of each partition that was acknowledged; -1: none was.
+using AcknowledgedOffsets = std::vector<int64_t>;
 
 // So many messages of a group have been acknowledged.
 struct Acknowledged {
     uint32_t group;
     uint32_t messages;
 };
+
+// Instead of a partition hash: a progress record. It goes to partition 0 and belongs to no group.
+inline constexpr uint32_t kProgressMark = UINT32_MAX;
 
 // The record headers that hold a message's position in the source, and where the source has it from.
 inline constexpr char kPositionHeader[] = "walferry.position";
@@ -66,7 +73,7 @@ class KafkaSink {
 
     // Copies key, value and headers. A key or header whose data() is null is absent; an empty one is there
     // and empty. partition = partition_hash % number of partitions. queue_full: call poll() and try again.
-    Produced produce(TopicHandle topic, std::string_view key, std::string_view value,
+    Produced produce(rd_kafka_topic_s* topic, std::string_view key, std::string_view value,
                      std::string_view position, uint32_t partition_hash, uint32_t group,
                      std::string_view origin = {});
 
@@ -92,6 +99,12 @@ class KafkaSink {
     }
     // Gives up what is still under way; its reports are neither acknowledgements nor errors.
     void purge();
+
+    // How many messages with kProgressMark have been acknowledged.
+    uint64_t progress_records() const { return progress_records_; }
+    // Takes the offsets down of what is acknowledged in topics that were made with an AcknowledgedOffsets as
+    // their opaque.
+    void note_offsets(bool on) { note_offsets_ = on; }
 
     // Messages produced and not acknowledged, and the bytes that they count for.
     size_t queued_messages() const { return queued_messages_; }
@@ -130,6 +143,8 @@ class KafkaSink {
     std::chrono::steady_clock::time_point last_progress_{};
 
     std::vector<Acknowledged> acknowledged_;
+    uint64_t progress_records_ = 0;
+    bool note_offsets_ = false;
     std::optional<Error> failure_;
     bool purged_ = false;
     bool brokers_up_ = false;

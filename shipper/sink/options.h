@@ -20,6 +20,8 @@ struct SinkOptions {
     bool create_topics = true;
     int topic_partitions = -1;   // -1: the broker's default (num.partitions)
     int topic_replication = -1;  // -1: the broker's default (default.replication.factor)
+    // Not empty: messages count when their transaction is committed (sink/transaction.h).
+    std::string transactional_id;
 };
 
 }  // namespace walferry

@@ -1,4 +1,4 @@
-// The text of replication commands, and the text form of an LSN. Pure functions; any thread.
+// The text of replication commands. Pure functions; any thread.
 #pragma once
 
 #include <optional>
@@ -8,13 +8,9 @@
 #include <vector>
 
 #include "common/types.h"
+#include "position/lsn_text.h"
 
 namespace walferry {
-
-// "16/B374D848", as the server writes it.
-std::string lsn_text(Lsn lsn);
-// Nothing unless the whole text is an LSN.
-std::optional<Lsn> parse_lsn(std::string_view text);
 
 // Quoting for the replication grammar (repl_scanner.l) and for SQL with standard_conforming_strings: the
 // quote character is doubled, a backslash is an ordinary character. Throws Error (source_protocol) for a NUL

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 from harness.run import BUILD, Process, Run, free_port, wait_until
 
@@ -197,6 +197,27 @@ class Kafka:
     def delete_topic(self, name: str) -> None:
         self.admin.delete_topics([name])[name].result(timeout=30)
         wait_until(lambda: name not in self.topics(), f"topic {name} to go away", 30)
+
+    def add_partitions(self, name: str, total: int) -> None:
+        self.admin.create_partitions([NewPartitions(name, total)])[name].result(timeout=30)
+        wait_until(lambda: len(self._partitions(name)) == total, f"{total} partitions of topic {name}", 30)
+
+    def topic_config(self, name: str) -> dict[str, str]:
+        """The topic's settings, defaults included."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        found = self.admin.describe_configs([resource])[resource].result(timeout=30)
+        return {entry.name: entry.value for entry in found.values()}
+
+    def produce(self, topic: str, key: str, value: Any) -> None:
+        """One record; what is not bytes goes as JSON."""
+        producer = Producer(self._client)
+        producer.produce(topic, value if isinstance(value, bytes) else json.dumps(value), key)
+        if producer.flush(30) != 0:
+            raise RuntimeError(f"the record did not reach topic {topic}")
+
+    def fence(self, transactional_id: str) -> None:
+        """Takes the transactional id away from whoever has it."""
+        Producer({**self._client, "transactional.id": transactional_id}).init_transactions(30)
 
     def _partitions(self, topic: str) -> list[int]:
         found = self.admin.list_topics(topic, timeout=10).topics.get(topic)

@@ -113,10 +113,10 @@ class CounterLoad:
                     self._stop.wait(self._pause)
             self._stop.wait(0.05)  # the server may be away
 
-    def check(self, broker: Kafka, topic: str) -> int:
+    def check(self, broker: Kafka, topic: str, isolation: str = "read_uncommitted") -> int:
         """Asserts that the topic holds every change in order per key; returns how many records are repeats."""
         truth = dict(self._server.query(f"select k, v from {self.TABLE}", dbname=self._database))
-        records, repeats = without_repeats(broker.consume(topic))
+        records, repeats = without_repeats(broker.consume(topic, isolation))
         values: dict[int, list[int]] = defaultdict(list)
         for record in records:
             row = record.json["data"][0]
@@ -125,6 +125,15 @@ class CounterLoad:
             assert values[key] == list(range(value + 1)), f"key {key}: {len(values[key])} of {value + 1}, or disorder"
         assert values.keys() == truth.keys()
         return repeats
+
+
+def progress_records(broker: Kafka, task: str) -> list[dict[str, Any]]:
+    """What the task has written about its progress, the latest last; a hole in the list is the cleaner's."""
+    return [record.json for record in broker.consume(f"walferry.progress.{task}")]
+
+
+def last_progress(broker: Kafka, task: str) -> dict[str, Any]:
+    return max(progress_records(broker, task), key=lambda record: (record["epoch"], record["sequence"]))
 
 
 def log_lines(text: str) -> list[dict[str, Any]]:

@@ -136,11 +136,11 @@ SinkOptions nowhere() {
 }
 
 struct LocalTopic {  // a handle without any question to a cluster
-    explicit LocalTopic(KafkaSink& sink) : handle{rd_kafka_topic_new(sink.handle(), "local", nullptr)} {}
-    ~LocalTopic() { rd_kafka_topic_destroy(handle.topic); }
+    explicit LocalTopic(KafkaSink& sink) : handle(rd_kafka_topic_new(sink.handle(), "local", nullptr)) {}
+    ~LocalTopic() { rd_kafka_topic_destroy(handle); }
     LocalTopic(const LocalTopic&) = delete;
     LocalTopic& operator=(const LocalTopic&) = delete;
-    TopicHandle handle;
+    rd_kafka_topic_t* handle;
 };
 
 TEST(KafkaSink, AcknowledgesEachMessageUnderItsGroup) {
@@ -149,8 +149,8 @@ TEST(KafkaSink, AcknowledgesEachMessageUnderItsGroup) {
     KafkaSink sink(cluster.options());
     sink.connect();
     EXPECT_TRUE(sink.brokers_up());
-    Topics topics(sink);
-    const TopicHandle topic = topics.get("t");
+    Topics topics({&sink});
+    rd_kafka_topic_t* const topic = topics.get("t").of[0];
     constexpr uint32_t kMessages = 3000;
     const uint32_t groups[] = {0, 7, 0xFFFFFFFF};
     for (uint32_t i = 0; i < kMessages; ++i)
@@ -171,9 +171,9 @@ TEST(KafkaSink, TakesThePartitionFromTheHashAlsoWithoutAKey) {
     cluster.create("t", 7);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
-    const TopicHandle topic = topics.get("t");
-    const uint32_t hashes[] = {0, 1, 6, 7, 2147483647, 2147483648U, 4294967295U};
+    Topics topics({&sink});
+    rd_kafka_topic_t* const topic = topics.get("t").of[0];
+    const uint32_t hashes[] = {0, 1, 6, 7, 2147483647, 2147483648U};
     for (const uint32_t hash : hashes) {
         for (int i = 0; i < 3; ++i) {
             sink.produce(topic, i == 0 ? std::string_view() : std::string_view("k"), std::to_string(hash), {},
@@ -196,8 +196,8 @@ TEST(KafkaSink, KeepsAbsentAndEmptyApart) {
     cluster.create("t", 1);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
-    const TopicHandle topic = topics.get("t");
+    Topics topics({&sink});
+    rd_kafka_topic_t* const topic = topics.get("t").of[0];
     sink.produce(topic, {}, "no key, no header", {}, 0, 1);
     sink.produce(topic, "", "empty key and header", "", 0, 1);
     sink.produce(topic, "k", "both", "16/B374D848", 0, 1);
@@ -240,8 +240,8 @@ TEST(KafkaSink, WaitsForABrokerThatGoesAwayAndLosesNothing) {
     cluster.create("t", 1);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
-    const TopicHandle topic = topics.get("t");
+    Topics topics({&sink});
+    rd_kafka_topic_t* const topic = topics.get("t").of[0];
     rd_kafka_mock_broker_set_down(cluster.mock, 1);
     for (int i = 0; i < 100; ++i) sink.produce(topic, "k", std::to_string(i), {}, 0, 1);
     ASSERT_TRUE(wait_for(sink, [&] { return !sink.brokers_up(); }));
@@ -259,8 +259,8 @@ TEST(KafkaSink, RetriesWhatIsTransient) {
     cluster.create("t", 1);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
-    const TopicHandle topic = topics.get("t");
+    Topics topics({&sink});
+    rd_kafka_topic_t* const topic = topics.get("t").of[0];
     rd_kafka_mock_push_request_errors(cluster.mock, kProduceRequest, 3, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
                                       RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
                                       RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT);
@@ -279,9 +279,9 @@ TEST(KafkaSink, RefusedMessagesAreErrorsThatHoldNoValue) {
         cluster.create("t", 1);
         KafkaSink sink(cluster.options());
         sink.connect();
-        Topics topics(sink);
+        Topics topics({&sink});
         rd_kafka_mock_push_request_errors(cluster.mock, kProduceRequest, 1, kafka);
-        sink.produce(topics.get("t"), "key-4711", "secret-value", {}, 0, 1);
+        sink.produce(topics.get("t").of[0], "key-4711", "secret-value", {}, 0, 1);
         const Error error = delivery_failure(sink);
         EXPECT_EQ(error.code(), expected) << error.what();
         EXPECT_EQ(std::string(error.what()).find("secret-value"), std::string::npos);
@@ -294,10 +294,10 @@ TEST(KafkaSink, AFailedProducerStaysFailed) {
     cluster.create("t", 1);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
+    Topics topics({&sink});
     rd_kafka_mock_push_request_errors(cluster.mock, kProduceRequest, 1,
                                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    sink.produce(topics.get("t"), "k", "v", {}, 0, 1);
+    sink.produce(topics.get("t").of[0], "k", "v", {}, 0, 1);
     const Error error = delivery_failure(sink);
     EXPECT_EQ(error_of([&] { sink.poll(); }).code(), error.code());
     EXPECT_EQ(error_of([&] { sink.poll(); }).code(), error.code());
@@ -385,9 +385,9 @@ TEST(Topics, OneHandlePerTopic) {
     cluster.create("u", 1);
     KafkaSink sink(cluster.options());
     sink.connect();
-    Topics topics(sink);
-    EXPECT_EQ(topics.get("t").topic, topics.get("t").topic);
-    EXPECT_NE(topics.get("t").topic, topics.get("u").topic);
+    Topics topics({&sink});
+    EXPECT_EQ(topics.get("t").of[0], topics.get("t").of[0]);
+    EXPECT_NE(topics.get("t").of[0], topics.get("u").of[0]);
 }
 
 TEST(Topics, AMissingTopicIsAnErrorWhereCreationIsNotAllowed) {
@@ -397,7 +397,7 @@ TEST(Topics, AMissingTopicIsAnErrorWhereCreationIsNotAllowed) {
     options.create_topics = false;
     KafkaSink sink(options);
     sink.connect();
-    Topics topics(sink);
+    Topics topics({&sink});
     topics.get("t");
     const Error error = error_of([&] { topics.get("missing"); });
     EXPECT_EQ(error.code(), ErrorCode::kafka_topic_missing);
@@ -406,7 +406,7 @@ TEST(Topics, AMissingTopicIsAnErrorWhereCreationIsNotAllowed) {
     EXPECT_EQ(error_of([&] { topics.get("missing"); }).code(), ErrorCode::kafka_topic_missing);
     // Somebody creates it meanwhile.
     cluster.create("missing", 1);
-    EXPECT_NE(topics.get("missing").topic, nullptr);
+    EXPECT_NE(topics.get("missing").of[0], nullptr);
 }
 
 TEST(Topics, AVanishedTopicEndsTheProducerWithoutAnAcknowledgement) {
@@ -418,8 +418,8 @@ TEST(Topics, AVanishedTopicEndsTheProducerWithoutAnAcknowledgement) {
         options.properties["topic.metadata.propagation.max.ms"] = "100";
         KafkaSink sink(options);
         sink.connect();
-        Topics topics(sink);
-        const TopicHandle topic = topics.get("t");
+        Topics topics({&sink});
+        rd_kafka_topic_t* const topic = topics.get("t").of[0];
         rd_kafka_mock_topic_set_error(cluster.mock, "t", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
         const std::vector<rd_kafka_resp_err_t> gone(50, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
         rd_kafka_mock_push_request_errors_array(cluster.mock, kProduceRequest, gone.size(), gone.data());

@@ -1,0 +1,83 @@
+#include "delivery/at_least_once.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace walferry {
+namespace {
+
+// The tail that a start after a crash reads is what was produced in about two of these, or twice that many
+// messages.
+constexpr std::chrono::milliseconds kLongestInterval{500};
+constexpr uint64_t kMostMessages = 250'000;
+
+}  // namespace
+
+AtLeastOnce::AtLeastOnce(const TaskConfig& config)
+    : Delivery(config, {sink_options(config)}),
+      interval_(std::min(kLongestInterval, std::chrono::milliseconds(config.source.status_interval_ms))) {
+    active_->note_offsets(true);
+}
+
+bool AtLeastOnce::settled() const {
+    return tracker_.outstanding() == 0 && !in_flight_ && tracker_.confirmed() <= recorded_.position;
+}
+
+void AtLeastOnce::write_base() {
+    produce_record(base());
+    ++records_produced_;
+    while (active_->progress_records() < records_produced_) {
+        poll(std::chrono::milliseconds(20));
+        if (!keep_going_()) {
+            throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no progress record",
+                        active_->last_error(), "Nothing is lost: the next start goes on.");
+        }
+    }
+}
+
+void AtLeastOnce::poll(std::chrono::milliseconds wait) {
+    take(active_->poll(wait));
+    if (in_flight_ && active_->progress_records() == records_produced_) {
+        recorded_ = std::move(*in_flight_);
+        in_flight_.reset();
+    }
+}
+
+// An offset serves as a place to begin reading once everything that stands before it is covered by the
+// record: so what is noted now serves a record that comes later.
+void AtLeastOnce::note_offsets(const Frontier& frontier) {
+    if (noted_ && noted_->bound <= tracker_.confirmed()) {
+        for (auto& [topic, partitions] : noted_->ends) {
+            PartitionOffsets::mapped_type& known = base().offsets[topic];
+            for (const auto& [partition, end] : partitions) known[partition] = end;
+        }
+        noted_.reset();
+    }
+    if (noted_) return;
+    noted_.emplace();
+    noted_->bound = frontier.open ? Lsn{frontier.open->commit.value + 1} : frontier.produced;
+    for (const auto& [topic, ends] : topics().offsets()) {
+        for (size_t partition = 0; partition < ends.size(); ++partition) {
+            if (ends[partition] >= 0) noted_->ends[topic][static_cast<int32_t>(partition)] = ends[partition];
+        }
+    }
+}
+
+void AtLeastOnce::tick(const Frontier& frontier, bool now) {
+    if (!begun() || in_flight_) return;
+    const Lsn reached = tracker_.confirmed();
+    const Lsn slot = std::min(reached, frontier.held);
+    if (reached <= recorded_.position && slot <= recorded_.confirmed()) return;
+    const Clock::time_point time = Clock::now();
+    if (!now && time - last_record_ < interval_ && messages_ - messages_at_last_ < kMostMessages) return;
+    last_record_ = time;
+    messages_at_last_ = messages_;
+    note_offsets(frontier);
+    // What is open is found by reading back.
+    ProgressRecord record = record_of({.produced = reached, .open = std::nullopt, .held = frontier.held});
+    produce_record(record);
+    ++records_produced_;
+    in_flight_ = std::move(record);
+}
+
+}  // namespace walferry

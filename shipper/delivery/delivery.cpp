@@ -1,0 +1,230 @@
+#include "delivery/delivery.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "delivery/at_least_once.h"
+#include "delivery/exactly_once.h"
+#include "position/lsn_text.h"
+#include "route/topic_template.h"
+#include "sink/errors.h"
+#include "sink/transaction.h"
+
+namespace walferry {
+namespace {
+
+// Partitions of which a progress record says where to read on: 20 bytes each, so that it stays below what a
+// topic takes. Of others the end is looked for.
+constexpr size_t kMostOffsets = 20'000;
+constexpr int64_t kFirstLook = 64;
+constexpr int64_t kLookFurther = 8;
+
+std::vector<std::unique_ptr<KafkaSink>> make_sinks(std::vector<SinkOptions> options) {
+    std::vector<std::unique_ptr<KafkaSink>> sinks;
+    for (SinkOptions& one : options) sinks.push_back(std::make_unique<KafkaSink>(std::move(one)));
+    return sinks;
+}
+
+std::vector<KafkaSink*> pointers(const std::vector<std::unique_ptr<KafkaSink>>& sinks) {
+    std::vector<KafkaSink*> pointers;
+    for (const auto& sink : sinks) pointers.push_back(sink.get());
+    return pointers;
+}
+
+std::string random_name() {
+    std::random_device random;
+    char text[17];
+    std::snprintf(text, sizeof text, "%08x%08x", random(), random());
+    return text;
+}
+
+}  // namespace
+
+SinkOptions sink_options(const TaskConfig& config) {
+    SinkOptions options;
+    options.brokers = config.sink.brokers;
+    options.client_id = "walferry-" + config.name;
+    options.properties = config.sink.kafka;
+    options.queue_bytes = config.sink.queue_bytes.value;
+    options.create_topics = config.sink.create_topics;
+    options.topic_partitions = config.sink.topic_partitions;
+    options.topic_replication = config.sink.topic_replication;
+    return options;
+}
+
+std::unique_ptr<Delivery> Delivery::make(const TaskConfig& config) {
+    if (config.sink.delivery == DeliveryMode::exactly_once) return std::make_unique<ExactlyOnce>(config);
+    return std::make_unique<AtLeastOnce>(config);
+}
+
+Delivery::Delivery(const TaskConfig& config, std::vector<SinkOptions> producers)
+    : config_(config),
+      sinks_(make_sinks(std::move(producers))),
+      active_(sinks_.front().get()),
+      instance_(random_name()),
+      topics_(pointers(sinks_), [this] { return keep_going_(); }),
+      progress_topic_name_(
+          TopicTemplate(config.sink.progress_topic).expand(TopicNames{"", "", "", config.name})) {}
+
+void Delivery::connect(const std::atomic<bool>& stop) {
+    for (const auto& sink : sinks_) sink->connect(&stop);
+}
+
+std::optional<ProgressRecord> Delivery::open(const std::atomic<bool>& stop) {
+    if (exactly_once()) {
+        for (const auto& sink : sinks_) fence(*sink, stop);
+    }
+    progress_topic_ = topics_.get_compacted(progress_topic_name_);
+    TopicReader reader(active_->options(), [this] { return keep_going_(); });
+    const TopicReader::Bounds bounds = reader.bounds({progress_topic_name_, 0});
+    std::optional<ProgressRecord> last;
+    for (int64_t look = kFirstLook; !last && bounds.begin < bounds.end; look *= kLookFurther) {
+        const int64_t from = std::max(bounds.begin, bounds.end - look);
+        old_epochs_.clear();
+        read_records(reader, from, bounds.end, [&](uint64_t epoch, ProgressRecord found) {
+            if (old_epochs_.empty() || old_epochs_.back() != epoch) old_epochs_.push_back(epoch);
+            last = last ? combined(*last, found) : std::move(found);
+        });
+        if (from == bounds.begin) break;
+    }
+    read_to_ = bounds.end;
+    // Transactions that the last instance has left open would hide the ends of topics.
+    if (last && last->exactly_once && !exactly_once()) {
+        for (const SinkOptions& options : ExactlyOnce::producers(config_)) {
+            KafkaSink producer(options);
+            fence(producer, stop);
+        }
+    }
+    return last;
+}
+
+// A key for each instance: the cleaner would put a late record in the place of a newer one.
+std::string Delivery::record_key(uint64_t epoch) const {
+    return config_.name + "/" + std::to_string(epoch);
+}
+
+int64_t Delivery::read_records(TopicReader& reader, int64_t from, int64_t end,
+                               const std::function<void(uint64_t, ProgressRecord)>& visit) {
+    const TopicReader::From start{{progress_topic_name_, 0}, from};
+    const std::string prefix = config_.name + "/";
+    if (from >= end) return end;
+    reader.read(std::span(&start, 1), [&](const ReadRecord& record) {
+        // Without a value: put there so that the cleaner takes the older ones away.
+        if (!record.key.starts_with(prefix) || record.value.data() == nullptr) return;
+        const std::string where =
+            "topic " + progress_topic_name_ + ", offset " + std::to_string(record.offset);
+        ProgressRecord found = parse_progress_record(record.value, where);
+        const uint64_t epoch = found.epoch;
+        visit(epoch, std::move(found));
+    });
+    return end;
+}
+
+bool Delivery::overtaken() {
+    TopicReader reader(active_->options(), [this] { return keep_going_(); });
+    const TopicReader::Bounds bounds = reader.bounds({progress_topic_name_, 0});
+    bool others = false;
+    read_to_ = read_records(reader, read_to_, bounds.end, [&](uint64_t epoch, const ProgressRecord& found) {
+        others |= epoch != base_.epoch || found.instance != base_.instance;
+    });
+    return others;
+}
+
+void Delivery::announce(ProgressRecord record) {
+    base_ = std::move(record);
+    base_.time = utc_now();
+    base_.exactly_once = exactly_once();
+    base_.tail |= !exactly_once();
+    base_.instance = instance_;
+    base_.sequence = ++sequence_;
+    write_base();
+}
+
+void Delivery::begin(ProgressRecord record, std::optional<ReadBack::Scope> scope) {
+    base_ = std::move(record);
+    base_.exactly_once = exactly_once();
+    base_.instance = instance_;
+    recorded_ = base_;
+    tracker_ = AckTracker(base_.position);
+    begun_ = true;
+    if (scope) {
+        read_back_ = std::make_unique<ReadBack>(active_->options(), std::move(*scope), base_.offsets,
+                                                [this] { return keep_going_(); });
+        read_back_->load_known();
+        spdlog::info("kafka: looked at {} records after the progress record; {} messages are there already",
+                     read_back_->records(), read_back_->messages());
+    }
+}
+
+TopicHandle Delivery::topic(const std::string& name) {
+    const TopicHandle handle = topics_.get(name);
+    if (read_back_) written_[handle.of[0]] = read_back_->find(name);
+    return handle;
+}
+
+bool Delivery::already_written(TopicHandle topic, const MessagePosition& position) {
+    const auto written = written_.find(topic.of[0]);
+    if (written == written_.end() || written->second == nullptr || !written->second->contains(position))
+        return false;
+    ++skipped_;
+    return true;
+}
+
+void Delivery::recovered() {
+    if (skipped_ > 0)
+        spdlog::info("kafka: {} messages that a crash had left in Kafka were not sent again", skipped_);
+    written_.clear();
+    read_back_.reset();
+}
+
+void Delivery::begin_group(const Wait& wait) {
+    start_group(wait);
+    group_ = tracker_.open();
+}
+
+void Delivery::end_group(Lsn end, const Frontier& frontier) {
+    tracker_.close(end);
+    finish_group(frontier);
+}
+
+ProgressRecord Delivery::record_of(const Frontier& frontier) {
+    ProgressRecord record = base_;
+    record.state = ProgressRecord::State::streaming;
+    record.position = frontier.produced;
+    record.open = frontier.open;
+    record.reread = std::min(frontier.held, frontier.produced);
+    record.tail = !exactly_once() || recovering();
+    record.time = utc_now();
+    record.sequence = ++sequence_;
+    record.version = WALFERRY_VERSION;
+    size_t offsets = 0;
+    for (const auto& [topic, partitions] : record.offsets) offsets += partitions.size();
+    for (auto topic = record.offsets.begin(); offsets > kMostOffsets;) {
+        offsets -= topic->second.size();
+        topic = record.offsets.erase(topic);
+    }
+    return record;
+}
+
+void Delivery::produce_record(const ProgressRecord& record) {
+    const std::string text = to_json(record);
+    // The queue's bound is not for this one message.
+    while (active_->produce(progress_topic_->of[active_index_], record_key(record.epoch), text, {},
+                            kProgressMark, 0) == Produced::queue_full) {
+        poll(std::chrono::milliseconds(20));
+        if (!keep_going_()) {
+            throw Error(ErrorCode::source_stopped, "Stopped while Kafka took no progress record",
+                        active_->last_error(), "What was not acknowledged comes again at the next start.");
+        }
+    }
+}
+
+void Delivery::take(std::span<const Acknowledged> acknowledged) {
+    for (const Acknowledged& part : acknowledged) tracker_.acknowledged(part.group, part.messages);
+}
+
+}  // namespace walferry

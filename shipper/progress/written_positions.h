@@ -1,0 +1,33 @@
+// The messages that a topic was found to hold already: after a crash, those that the progress record does not
+// cover yet. Filled once, then asked in any order.
+//
+// Memory: 24 bytes a message; the tail is bounded by what is produced between two progress records.
+// Thread contract: one thread.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "position/message_position.h"
+
+namespace walferry {
+
+class WrittenPositions {
+ public:
+    void add(const MessagePosition& position) { positions_.push_back(position); }
+    // Call it after the last add().
+    void seal() {
+        std::sort(positions_.begin(), positions_.end());
+        positions_.erase(std::unique(positions_.begin(), positions_.end()), positions_.end());
+    }
+    bool contains(const MessagePosition& position) const {
+        return std::binary_search(positions_.begin(), positions_.end(), position);
+    }
+    size_t size() const { return positions_.size(); }
+
+ private:
+    std::vector<MessagePosition> positions_;
+};
+
+}  // namespace walferry

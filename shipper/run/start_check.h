@@ -1,0 +1,48 @@
+// Whether a start goes on where the progress record ends: record, slot and server are compared, and each
+// mismatch is an error of its own. Never skips anything in silence: only `accept_gap` passes over what is
+// wrong, and the plan says what that leaves out.
+// Pure functions; any thread. Errors: Error.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "common/types.h"
+#include "error/error.h"
+#include "progress/progress_record.h"
+#include "source/replication_stream.h"
+#include "source/slot.h"
+
+namespace walferry {
+
+struct StartFacts {
+    std::optional<ProgressRecord> progress;
+    std::optional<SlotInfo> slot;
+    SystemIdentity server;
+    bool server_in_recovery = false;
+    // Where each timeline of the server's history ends; of the present one the largest LSN.
+    std::map<Timeline, Lsn> ends;
+
+    std::string task;
+    std::string slot_name;
+    std::string progress_topic;
+    bool create_slot = true;
+    bool accept_gap = false;
+};
+
+struct StartPlan {
+    bool make_slot = false;
+    // Where it goes on; nothing of it if the slot is to be made, which then says where.
+    Lsn position;
+    Lsn reread;
+    std::optional<ProgressRecord::Open> open;
+    // What a crash may have left in Kafka is looked for.
+    bool read_back = false;
+    // The mismatch that was passed over.
+    std::optional<Error> accepted;
+};
+
+StartPlan plan_start(const StartFacts& facts);
+
+}  // namespace walferry
