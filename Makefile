@@ -30,7 +30,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-isolation check-integration check-fuzz \
-        check-sanitize check-valgrind check-versions check-stress lint bench bench-debezium install install-plugin install-shipper uninstall format clean
+        check-sanitize check-valgrind check-versions check-stress model lint bench bench-debezium install install-plugin install-shipper uninstall format clean
 
 help: ## list what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -96,6 +96,9 @@ check-versions: shipper ## regress and core integration tests on PostgreSQL 15, 
 check-stress: plugin extension ## storms, fuzzing and cancels on a server with assertions, invalidation at every look-up (an hour; not part of check)
 	+@tools/stress $(STRESS_STEPS)
 
+model: ## the model of delivery, by TLC (minutes; not part of check); MODEL="readback transactional/zombie" chooses
+	@tools/model $(MODEL)
+
 lint: build/shipper/build.ninja ## clang-format and clang-tidy, warnings are errors
 	@ninja -j$(JOBS) -C build/shipper --quiet wire_schema
 	@tools/lint
@@ -126,4 +129,4 @@ format: ## put all C++ files into the project's form
 clean: ## remove what was built; what deps fetched stays
 	-@if [ -e plugin/Makefile ]; then $(MAKE) -C plugin $(PGXS) clean; fi
 	-@if [ -e sql/Makefile ]; then $(MAKE) -C sql $(PGXS) clean; fi
-	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/isolation build/lint build/bench build/versions build/stress
+	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/isolation build/lint build/bench build/versions build/stress build/model

@@ -44,7 +44,8 @@ void AtLeastOnce::poll(std::chrono::milliseconds wait) {
 }
 
 // An offset serves as a place to begin reading once everything that stands before it is covered by the
-// record: so what is noted now serves a record that comes later.
+// record: so what is noted now serves a record that comes later. What was found there, not written, may be
+// anywhere.
 void AtLeastOnce::note_offsets(const Frontier& frontier) {
     if (noted_ && noted_->bound <= tracker_.confirmed()) {
         for (auto& [topic, partitions] : noted_->ends) {
@@ -53,7 +54,7 @@ void AtLeastOnce::note_offsets(const Frontier& frontier) {
         }
         noted_.reset();
     }
-    if (noted_) return;
+    if (noted_ || recovering()) return;
     noted_.emplace();
     noted_->bound = frontier.open ? Lsn{frontier.open->commit.value + 1} : frontier.produced;
     for (const auto& [topic, ends] : topics().offsets()) {

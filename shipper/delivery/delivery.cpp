@@ -154,10 +154,14 @@ void Delivery::begin(ProgressRecord record, std::optional<ReadBack::Scope> scope
     if (scope) {
         read_back_ = std::make_unique<ReadBack>(active_->options(), std::move(*scope), base_.offsets,
                                                 [this] { return keep_going_(); });
-        read_back_->load_known();
-        spdlog::info("kafka: looked at {} records after the progress record; {} messages are there already",
-                     read_back_->records(), read_back_->messages());
     }
+}
+
+void Delivery::look_back() {
+    if (!read_back_) return;
+    read_back_->load_known();
+    spdlog::info("kafka: looked at {} records after the progress record; {} messages are there already",
+                 read_back_->records(), read_back_->messages());
 }
 
 TopicHandle Delivery::topic(const std::string& name) {

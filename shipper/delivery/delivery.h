@@ -57,12 +57,15 @@ class Delivery {
     // Writes a record and waits for it: that the slot is about to be made, or that an instance begins.
     void announce(ProgressRecord record);
     // `record`: where it goes on, announced; later ones are like it but for what changes. `scope`: where to
-    // look for messages that a crash has left; nothing: there was none.
+    // look for messages that a crash has left, by look_back(); nothing: there was none.
     void begin(ProgressRecord record, std::optional<ReadBack::Scope> scope);
     bool begun() const { return begun_; }
     // Whether another instance has written since open(). To be asked while the slot is held: whoever writes
     // after that does not get it.
     bool overtaken();
+    // Looks at the topics that the record names for what a crash has left; others follow at their first use.
+    // Call it once nobody else can write any more: while the slot is held.
+    void look_back();
     // What later records say, too.
     ProgressRecord& base() { return base_; }
 

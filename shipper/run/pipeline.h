@@ -60,6 +60,8 @@ class Pipeline {
     bool begun() const { return delivery_->begun(); }
     // Whether another instance of the task has begun since.
     bool overtaken() { return delivery_->overtaken(); }
+    // Looks for what a crash has left in Kafka. While the slot is held.
+    void look_back() { delivery_->look_back(); }
     // Called now and then in what takes long; false gives up.
     void set_keep_going(std::function<bool()> keep_going) {
         delivery_->set_keep_going(std::move(keep_going));

@@ -211,6 +211,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     // From here on the slot is ours, and nobody else's record can come to count. One that came before, after
     // ours was read, tells of rows that we know nothing of.
     if (pipeline.overtaken()) throw overtaken_error(config.source.slot);
+    if (std::exchange(look_back_, false)) pipeline.look_back();
     stream_->set_wake_descriptor(pipeline.wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
@@ -304,6 +305,7 @@ Lsn Session::begin_pipeline(Connection& connection, const SystemIdentity& identi
         scope->lost_history_accepted = plan.accepted.has_value();
     }
     pipeline_.begin(record, std::move(scope), facts.server.flushed);
+    look_back_ = true;
     return facts.slot ? facts.slot->confirmed_flush : record.position;
 }
 

@@ -68,6 +68,7 @@ class Session {
     Pipeline::WhileBlocked while_blocked_;
     std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
+    bool look_back_ = false;  // the pipeline has just begun
     bool draining_ = false;
     bool stall_logged_ = false;
     Clock::time_point finish_until_;             // while draining: when to give the open transaction up

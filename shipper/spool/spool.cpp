@@ -1,20 +1,14 @@
 #include "spool/spool.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <string_view>
 #include <system_error>
 #include <utility>
-
-#include <boost/interprocess/exceptions.hpp>
-#include <boost/interprocess/file_mapping.hpp>
 
 #include "common/wire/frame.h"
 #include "error/error.h"
@@ -56,19 +50,6 @@ Error damaged(const fs::path& path, const std::string& why) {
             "The transaction is read again from the server. Look at the disk below spool.directory."};
 }
 
-// A mapped file whose disk fails, or that somebody has cut, can only be told by a signal. What it held comes
-// again at the next start.
-void on_bus_error(int) {
-    constexpr std::string_view kLine =
-        "{\"level\":\"error\",\"msg\":\"A mapped file of the spool cannot be read or written: its disk "
-        "failed, or it was cut "
-        "from outside\",\"fields\":{\"code\":\"WF4202\",\"remedy\":\"Look at the disk below spool.directory "
-        "and start again: nothing "
-        "is lost\"}}\n";
-    (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
-    ::_exit(info(ErrorCode::spool_failed).exit_status);
-}
-
 // The folder under /var/tmp has a name that anybody may have taken before us.
 fs::path private_folder() {
     fs::path folder = "/var/tmp/walferry-" + std::to_string(geteuid());
@@ -83,10 +64,6 @@ fs::path private_folder() {
     return folder;
 }
 
-int open_lock(const fs::path& folder) {
-    return ::open((folder / kLockFile).c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-}
-
 // Only what a spool makes: a folder that a user has put other things into stays.
 void remove_spool_folder(const fs::path& folder) noexcept {
     std::error_code ignored;
@@ -97,13 +74,10 @@ void remove_spool_folder(const fs::path& folder) noexcept {
     ::rmdir(folder.c_str());
 }
 
-bip::mapped_region map_file(const fs::path& path, bip::mode_t mode) {
-    try {
-        const bip::file_mapping file(path.c_str(), mode);
-        return {file, mode};
-    } catch (const bip::interprocess_exception& exception) {
-        throw failed("Cannot map", path, exception.what());
-    }
+bip::mapped_region map_frames(const fs::path& path, bip::mode_t mode) {
+    return map_file(path, mode, [](const fs::path& file, const std::string& why) {
+        return failed("Cannot map", file, why);
+    });
 }
 
 }  // namespace
@@ -113,7 +87,6 @@ Spool::Spool(fs::path folder, std::string name, uint64_t limit)
 
 Spool::~Spool() {
     if (!own_folder_.empty()) remove_spool_folder(own_folder_);
-    if (lock_ >= 0) ::close(lock_);
 }
 
 void Spool::open() {
@@ -125,17 +98,14 @@ void Spool::open() {
         fs::create_directories(base, error);
         if (error) throw failed("Cannot make the folder", base, error.message());
     }
-    std::signal(SIGBUS, on_bus_error);
+    handle_file_signals();
     sweep(base);
     const fs::path own = base / (name_ + "." + std::to_string(getpid()));
     if (mkdir(own.c_str(), 0700) != 0 && errno != EEXIST) throw failed("Cannot make the folder", own, errno);
-    lock_ = open_lock(own);
-    if (lock_ < 0) throw failed("Cannot write in the folder", own, errno);
-    if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-        const int error = errno;
-        ::close(std::exchange(lock_, -1));
-        throw failed("Another process holds the folder", own, error);
-    }
+    FileHandle lock(open_lock_file(own / kLockFile));
+    if (!lock) throw failed("Cannot write in the folder", own, errno);
+    if (const int error = try_lock(lock.get())) throw failed("Another process holds the folder", own, error);
+    lock_ = std::move(lock);
     own_folder_ = own;
 }
 
@@ -148,10 +118,8 @@ void Spool::sweep(const fs::path& base) const {
                           name[name_.size()] == '.' &&
                           name.find_first_not_of("0123456789", name_.size() + 1) == std::string::npos;
         if (!ours || !fs::exists(entry.path() / kLockFile, error)) continue;
-        const int lock = open_lock(entry.path());
-        if (lock < 0) continue;
-        if (flock(lock, LOCK_EX | LOCK_NB) == 0) remove_spool_folder(entry.path());
-        ::close(lock);
+        const FileHandle lock(open_lock_file(entry.path() / kLockFile));
+        if (lock && try_lock(lock.get()) == 0) remove_spool_folder(entry.path());
     }
 }
 
@@ -171,13 +139,10 @@ uint64_t Spool::create_file(uint64_t bytes) {
     if (own_folder_.empty()) open();
     const uint64_t number = next_number_++;
     const fs::path path = path_of(number);
-    const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-    if (file < 0) throw failed("Cannot make the file", path, errno);
-    int error = 0;
-    do {
-        error = posix_fallocate(file, 0, static_cast<off_t>(bytes));
-    } while (error == EINTR);
-    ::close(file);
+    FileHandle file(::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+    if (!file) throw failed("Cannot make the file", path, errno);
+    const int error = reserve_room(file.get(), bytes);
+    file.reset();
     if (error != 0) {
         ::unlink(path.c_str());
         throw failed("Cannot reserve room for the file", path, error);
@@ -212,7 +177,7 @@ void SpoolChain::append(std::span<const uint8_t> frame) {
         files_.reserve(files_.size() + 1);
         const uint64_t number = spool_->create_file(capacity);
         files_.push_back({number, capacity, 0});
-        tail_ = map_file(spool_->path_of(number), bip::read_write);
+        tail_ = map_frames(spool_->path_of(number), bip::read_write);
     }
     File& file = files_.back();
     uint8_t* p = static_cast<uint8_t*>(tail_.get_address()) + file.size;
@@ -230,7 +195,7 @@ std::optional<std::span<const uint8_t>> SpoolChain::Reader::next() {
         if (file_ == chain_.files_.size()) return std::nullopt;
         ++file_;
         at_ = 0;
-        region_ = map_file(chain_.spool_->path_of(chain_.files_[file_ - 1].number), bip::read_only);
+        region_ = map_frames(chain_.spool_->path_of(chain_.files_[file_ - 1].number), bip::read_only);
         region_.advise(bip::mapped_region::advice_sequential);
     }
     const File& file = chain_.files_[file_ - 1];

@@ -19,6 +19,8 @@
 
 #include <boost/interprocess/mapped_region.hpp>
 
+#include "spool/files.h"
+
 namespace walferry {
 
 class Spool {
@@ -47,7 +49,7 @@ class Spool {
     std::filesystem::path folder_;
     std::filesystem::path own_folder_;  // empty until the first use
     std::string name_;
-    int lock_ = -1;
+    FileHandle lock_;
     uint64_t limit_;
     uint64_t used_ = 0;
     uint64_t next_number_ = 0;
