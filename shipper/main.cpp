@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -82,6 +83,20 @@ void print(const std::string& text) {
                 "Make room, or send the output elsewhere.");
 }
 
+Error internal_error(const std::exception& exception) {
+    return {ErrorCode::internal, "An internal error stopped walferry", exception.what(),
+            "Please report it with the lines logged before it."};
+}
+
+// Somebody who cannot deal with it may be asking for memory: librdkafka, a logger. Nothing is lost.
+[[noreturn]] void out_of_memory() {
+    constexpr std::string_view kLine =
+        "{\"level\":\"error\",\"msg\":\"The process has no memory left\",\"fields\":{\"code\":\"WF5001\","
+        "\"remedy\":\"Give it more memory and start again: nothing is lost\"}}\n";
+    (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
+    ::_exit(info(ErrorCode::internal).exit_status);
+}
+
 std::string check_table_pattern(const std::string& text) {
     const std::string wrong = check_pattern(text);
     return wrong.empty() ? "" : fmt::format("{} {}", excerpt(text), wrong);
@@ -116,6 +131,11 @@ int run(const Arguments& arguments) {
     } catch (const Error& error) {
         if (logs_are_text(task.log)) throw;
         // Whoever reads the log line by line finds the end in it too.
+        log_error(error);
+        return info(error.code()).exit_status;
+    } catch (const std::exception& exception) {
+        const Error error = internal_error(exception);
+        if (logs_are_text(task.log)) throw error;
         log_error(error);
         return info(error.code()).exit_status;
     }
@@ -238,14 +258,13 @@ int report(const Error& error) {
 int main(int argc, char** argv) {
     // A closed pipe is an error of the write, not the end of the process.
     std::signal(SIGPIPE, SIG_IGN);
+    std::set_new_handler(walferry::out_of_memory);
     walferry::occupy_standard_descriptors();
     try {
         return walferry::dispatch(argc, argv);
     } catch (const walferry::Error& error) {
         return walferry::report(error);
     } catch (const std::exception& error) {
-        return walferry::report(walferry::Error(walferry::ErrorCode::internal,
-                                                "An internal error stopped walferry", error.what(),
-                                                "Please report it with the lines logged before it."));
+        return walferry::report(walferry::internal_error(error));
     }
 }

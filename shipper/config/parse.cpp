@@ -449,6 +449,11 @@ class Reader {
                  "sink.kafka has both acks and request.required.acks", "They are two names of one property.",
                  "Take one of the lines out.");
         }
+        if (task_.spool.outage && task_.spool.directory.empty()) {
+            fail(ErrorCode::config_value, line_of("spool.outage"), "spool.outage needs spool.directory",
+                 "While Kafka is away the log below it is the only copy of what the server was told is safe.",
+                 "Name a folder on a disk that outlives the process and is not shared with another machine.");
+        }
         for (size_t i = 0; i < task_.tables.size(); i++) {
             std::vector<std::string> key = task_.tables[i].key;
             std::sort(key.begin(), key.end());

@@ -111,6 +111,10 @@ struct SinkConfig {
 struct SpoolConfig {
     std::string directory;  // empty: one for this user below /var/tmp
     Bytes size{uint64_t(4) << 30};
+    // Takes what comes while Kafka is away.
+    bool outage = false;
+    std::chrono::milliseconds outage_after = std::chrono::seconds(10);
+    Bytes outage_size{uint64_t(20) << 30};
 };
 
 struct RetryConfig {

@@ -74,9 +74,9 @@ void Delivery::connect(const std::atomic<bool>& stop) {
     for (const auto& sink : sinks_) sink->connect(&stop);
 }
 
-std::optional<ProgressRecord> Delivery::open(const std::atomic<bool>& stop) {
+std::optional<ProgressRecord> Delivery::open() {
     if (exactly_once()) {
-        for (const auto& sink : sinks_) fence(*sink, stop);
+        for (const auto& sink : sinks_) fence(*sink, keep_going_);
     }
     progress_topic_ = topics_.get_compacted(progress_topic_name_);
     TopicReader reader(active_->options(), [this] { return keep_going_(); });
@@ -96,7 +96,7 @@ std::optional<ProgressRecord> Delivery::open(const std::atomic<bool>& stop) {
     if (last && last->exactly_once && !exactly_once()) {
         for (const SinkOptions& options : ExactlyOnce::producers(config_)) {
             KafkaSink producer(options);
-            fence(producer, stop);
+            fence(producer, keep_going_);
         }
     }
     return last;
@@ -158,8 +158,9 @@ void Delivery::begin(ProgressRecord record, std::optional<ReadBack::Scope> scope
 }
 
 void Delivery::look_back() {
-    if (!read_back_) return;
+    if (!read_back_ || looked_back_) return;
     read_back_->load_known();
+    looked_back_ = true;
     spdlog::info("kafka: looked at {} records after the progress record; {} messages are there already",
                  read_back_->records(), read_back_->messages());
 }

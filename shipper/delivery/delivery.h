@@ -52,7 +52,7 @@ class Delivery {
     // Waits for a broker; throws Error (source_stopped soon after `stop` becomes true).
     void connect(const std::atomic<bool>& stop);
     // Fences what came before, and reads the last progress record; nothing if there is none.
-    std::optional<ProgressRecord> open(const std::atomic<bool>& stop);
+    std::optional<ProgressRecord> open();
     const std::string& progress_topic() const { return progress_topic_name_; }
     // Writes a record and waits for it: that the slot is about to be made, or that an instance begins.
     void announce(ProgressRecord record);
@@ -64,7 +64,7 @@ class Delivery {
     // after that does not get it.
     bool overtaken();
     // Looks at the topics that the record names for what a crash has left; others follow at their first use.
-    // Call it once nobody else can write any more: while the slot is held.
+    // Call it in each session, once nobody else can write any more: while the slot is held. Does it once.
     void look_back();
     // What later records say, too.
     ProgressRecord& base() { return base_; }
@@ -163,6 +163,7 @@ class Delivery {
     uint64_t skipped_ = 0;
     uint32_t group_ = 0;
     bool begun_ = false;
+    bool looked_back_ = false;
 };
 
 SinkOptions sink_options(const TaskConfig& config);

@@ -46,10 +46,9 @@ std::vector<SinkOptions> ExactlyOnce::producers(const TaskConfig& config) {
 ExactlyOnce::ExactlyOnce(const TaskConfig& config)
     : Delivery(config, producers(config)),
       wake_fd_(epoll_create1(EPOLL_CLOEXEC)),
-      interval_(config.sink.commit_interval),
-      idle_interval_(std::max<milliseconds>(config.sink.commit_interval,
-                                            milliseconds(config.source.status_interval_ms))),
-      longest_(transaction_timeout(config) / kTimeoutPart) {
+      longest_(transaction_timeout(config) / kTimeoutPart),
+      interval_(std::min(config.sink.commit_interval, longest_)),
+      idle_interval_(std::max<milliseconds>(interval_, milliseconds(config.source.status_interval_ms))) {
     if (wake_fd_ < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
     for (const auto& sink : sinks_) watch(wake_fd_, sink->wake_fd());
     watch(wake_fd_, committer_.wake_fd());
@@ -88,7 +87,7 @@ bool ExactlyOnce::due(const Frontier& frontier) const {
         return true;
     const auto age = Clock::now() - opened_at_;
     if (age < interval_) return false;
-    return frontier.behind_ms <= kBehindMs || age >= interval_ * kBehindFactor;
+    return frontier.behind_ms <= kBehindMs || age >= std::min(interval_ * kBehindFactor, longest_);
 }
 
 void ExactlyOnce::finish_group(const Frontier& frontier) {

@@ -57,9 +57,9 @@ class ExactlyOnce final : public Delivery {
     std::optional<ProgressRecord> committing_;      // of the other producer, whose commit is under way
     Clock::time_point opened_at_;
     Clock::time_point closed_at_;
+    std::chrono::milliseconds longest_;  // that a transaction may be open
     std::chrono::milliseconds interval_;
     std::chrono::milliseconds idle_interval_;
-    std::chrono::milliseconds longest_;
 };
 
 }  // namespace walferry

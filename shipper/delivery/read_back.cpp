@@ -59,10 +59,12 @@ bool ReadBack::take(const ReadRecord& record, const std::string& topic, WrittenP
 }
 
 void ReadBack::load(const std::vector<std::string>& topics) {
+    // Counts once all of it is read: what is half known would be taken for all.
+    std::map<std::string, WrittenPositions> loaded;
     std::vector<TopicReader::From> known;
     std::vector<TopicReader::From> unknown;
     for (const std::string& topic : topics) {
-        topics_[topic];
+        loaded[topic];
         const std::optional<int32_t> partitions = reader_.partitions(topic);
         const auto hints = from_.find(topic);
         for (int32_t partition = 0; partition < partitions.value_or(0); ++partition) {
@@ -80,13 +82,13 @@ void ReadBack::load(const std::vector<std::string>& topics) {
     }
     bool complete = reader_.read(known, [&](const ReadRecord& record) {
         const std::string& topic = known[record.from].partition.topic;
-        take(record, topic, topics_[topic]);
+        take(record, topic, loaded[topic]);
     });
     // From the end backwards, until a record is found that the progress covers: positions rise within a
     // partition.
     for (const TopicReader::From& whole : unknown) {
         const int64_t end = reader_.bounds(whole.partition).end;
-        WrittenPositions& written = topics_[whole.partition.topic];
+        WrittenPositions& written = loaded[whole.partition.topic];
         for (int64_t look = kFirstLook;; look *= kLookFurther) {
             TopicReader::From part{whole.partition, std::max(whole.offset, end - look)};
             WrittenPositions found = written;
@@ -99,9 +101,10 @@ void ReadBack::load(const std::vector<std::string>& topics) {
             break;
         }
     }
-    for (const std::string& topic : topics) {
-        topics_[topic].seal();
-        messages_ += topics_[topic].size();
+    for (auto& [topic, written] : loaded) {
+        written.seal();
+        messages_ += written.size();
+        topics_[topic] = std::move(written);
     }
     if (!complete) {
         spdlog::warn(

@@ -174,10 +174,20 @@ void Pipeline::warn_of_partial_key(const RelationSchema& relation) {
                         " REPLICA IDENTITY FULL"}});
 }
 
-void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked) {
+void Pipeline::relations(std::span<const uint8_t> bytes) {
+    const WhileBlocked none;
+    Producer producer{*this, none};
+    walker_->open(bytes, producer);
+    walker_->retire(in_progress_.next_number());
+}
+
+void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked, bool known) {
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
-    walker.open(bytes, producer);
+    if (known)
+        walker.reopen(bytes);
+    else
+        walker.open(bytes, producer);
     const Lsn end{walker.transaction().end_lsn()};
     if (mid_frames_ && walker.header().kind != wire::FrameKind::transaction) throw order_error();
     switch (walker.header().kind) {

@@ -50,7 +50,7 @@ class Pipeline {
     // Waits for a broker; throws Error (source_stopped soon after `stop` becomes true).
     void connect(const std::atomic<bool>& stop) { delivery_->connect(stop); }
     // Fences what came before, and reads the last progress record; nothing if there is none.
-    std::optional<ProgressRecord> open(const std::atomic<bool>& stop) { return delivery_->open(stop); }
+    std::optional<ProgressRecord> open() { return delivery_->open(); }
     // Writes a progress record: the slot is about to be made, or this instance begins.
     void announce(ProgressRecord record) { delivery_->announce(std::move(record)); }
     // Goes on from where the record says. `scope`: where to look for what a crash has left in Kafka, for
@@ -60,7 +60,7 @@ class Pipeline {
     bool begun() const { return delivery_->begun(); }
     // Whether another instance of the task has begun since.
     bool overtaken() { return delivery_->overtaken(); }
-    // Looks for what a crash has left in Kafka. While the slot is held.
+    // Looks for what a crash has left in Kafka, once. In each session, while the slot is held.
     void look_back() { delivery_->look_back(); }
     // Called now and then in what takes long; false gives up.
     void set_keep_going(std::function<bool()> keep_going) {
@@ -83,8 +83,11 @@ class Pipeline {
     // Whether transactions in progress may come: not after the spool could not take one.
     bool takes_streams() const { return takes_streams_; }
 
-    // Produces a frame's changes. Blocks while the producer's queue is full.
-    void frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
+    // Produces a frame's changes. Blocks while the producer's queue is full. `known`: its relations have been
+    // told already, by relations().
+    void frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked, bool known = false);
+    // Takes in a frame's relations, and nothing else of it.
+    void relations(std::span<const uint8_t> bytes);
     // The server has nothing for us before `wal_end`.
     void keepalive(Lsn wal_end);
 
@@ -99,6 +102,8 @@ class Pipeline {
     // open comes to count only with `divide`. False when the time is over before.
     bool flush(std::chrono::milliseconds timeout, bool divide = false);
 
+    // Everything that ended before is in Kafka, and so is a progress record that says it.
+    Lsn recorded() const { return delivery_->recorded(); }
     // What may be told to the slot.
     Lsn confirmed() const { return delivery_->confirmed(); }
     bool idle() const { return delivery_->idle(); }

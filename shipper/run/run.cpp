@@ -3,15 +3,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "run/pipeline.h"
 #include "run/logging.h"
+#include "run/outage_session.h"
 #include "run/progress_report.h"
 #include "run/session.h"
 #include "run/stop_flag.h"
 #include "source/backoff.h"
+#include "spool/outage_log.h"
 
 namespace walferry {
 namespace {
@@ -31,6 +35,12 @@ bool is_connection_error(ErrorCode code) {
         default:
             return true;
     }
+}
+
+// Errors at which the outage log takes over, where there is one.
+bool is_outage(ErrorCode code) {
+    return code == ErrorCode::outage_begins || code == ErrorCode::kafka_unreachable ||
+           code == ErrorCode::kafka_transaction || code == ErrorCode::kafka_delivery;
 }
 
 BackoffSettings backoff_settings(const RetryConfig& retry, milliseconds window) {
@@ -59,6 +69,12 @@ class Task {
         while (!stop_.load()) {
             failure = attempt();
             report_.clear();
+            if (failure && outage_log_ && is_outage(failure->code())) {
+                if (!std::exchange(outage_, true)) {
+                    log_warning(*failure);
+                    continue;
+                }
+            }
             if (failure && !stop_.load() && !retry_after(*failure)) throw *failure;
         }
         if (failure && !ends_well(*failure)) throw *failure;
@@ -76,6 +92,13 @@ class Task {
         const uint64_t rows = counters_.rows;
         const Lsn before = reached();
         try {
+            if (config_.spool.outage && !outage_log_) open_outage_log();
+            if (outage_log_ && (outage_ || !outage_log_->empty())) {
+                if (pipeline_) drop_pipeline();
+                OutageSession(config_, *outage_log_, pipeline_, counters_, report_, memory_, stop_).run();
+                outage_ = false;
+                return std::nullopt;
+            }
             if (!pipeline_) {
                 auto pipeline = std::make_unique<Pipeline>(config_, counters_);
                 pipeline->set_keep_going([this] { return !stop_.load(); });
@@ -97,6 +120,16 @@ class Task {
             }
             return error;
         }
+    }
+
+    void open_outage_log() {
+        const std::filesystem::path folder =
+            std::filesystem::path(config_.spool.directory) / (config_.name + ".outage");
+        outage_log_ = std::make_unique<OutageLog>(folder, config_.name, config_.spool.outage_size.value);
+        memory_.log_id = outage_log_->id();
+        if (outage_log_->dropped_bytes() > 0)
+            log_info("dropped from the outage log what was not synchronised: it comes again",
+                     {{"bytes", outage_log_->dropped_bytes()}});
     }
 
     // How far Kafka is known to have everything. The server may forget what it was told, this does not.
@@ -164,6 +197,8 @@ class Task {
     Counters counters_;
     ProgressReport report_;
     SessionMemory memory_;
+    std::unique_ptr<OutageLog> outage_log_;
+    bool outage_ = false;  // Kafka is away
     std::unique_ptr<Pipeline> pipeline_;
     Lsn confirmed_;  // by the deliveries before
     Lsn owed_;       // up to here a producer that was given up had rows that Kafka may lack

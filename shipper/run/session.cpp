@@ -1,15 +1,12 @@
 #include "run/session.h"
 
 #include <algorithm>
-#include <map>
-#include <thread>
 #include <utility>
 
-#include "config/fingerprint.h"
 #include "config/load.h"
 #include "run/logging.h"
-#include "run/start_check.h"
-#include "source/precheck.h"
+#include "run/stand_by.h"
+#include "run/start.h"
 
 namespace walferry {
 namespace {
@@ -22,7 +19,6 @@ constexpr milliseconds kStopHandshake{2000};
 constexpr milliseconds kLongestWait{500};
 constexpr seconds kStallWorthALine{10};
 constexpr int kNewsPart = 5;
-constexpr milliseconds kStandByInterval{250};
 // Below this a short pause of either side would end the connection.
 constexpr milliseconds kShortestSenderTimeout{1000};
 
@@ -31,26 +27,6 @@ bool stops_at_a_row(ErrorCode code) {
     return code == ErrorCode::record_key_column || code == ErrorCode::record_value ||
            code == ErrorCode::record_oversize || code == ErrorCode::topic_name ||
            code == ErrorCode::source_unreadable_value;
-}
-
-Error overtaken_error(const std::string& slot) {
-    return {
-        ErrorCode::progress_overtaken,
-        "Another connection of this task, or somebody else, has been at work on the slot \"" + slot + "\"",
-        "", "None needed: the progress record is read anew, and compared with the slot."};
-}
-
-PrecheckOptions precheck_options(const TaskConfig& config, const SessionMemory& memory) {
-    PrecheckOptions options;
-    options.slot = config.source.slot;
-    options.failover = config.source.failover;
-    options.holder_before = memory.slot_holder;
-    return options;
-}
-
-SlotStart make_slot(Connection& connection, const TaskConfig& config, const SessionMemory& memory) {
-    return ensure_slot(connection, config.source.slot, "walferry", {.failover = config.source.failover},
-                       memory.slot_holder);
 }
 
 void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
@@ -63,27 +39,11 @@ void require_same_cluster(const SystemIdentity& now, SessionMemory& memory) {
                 "Let source.dsn point to the old cluster, or start a task with a new name and slot.");
 }
 
-// Where each earlier timeline left the history of `now`; those that are not part of it are not there.
-std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now) {
-    std::map<Timeline, Lsn> ends{{now, Lsn{UINT64_MAX}}};
-    const QueryOutcome asked = connection.try_query("TIMELINE_HISTORY " + std::to_string(now.value));
-    if (asked.error) return ends;  // a first timeline, or a server set back, has no such file
-    const std::string history = asked.result.value(0, "content").value_or("");
-    for (uint32_t before = 1; before < now.value; ++before) {
-        if (const auto end = timeline_end(history, Timeline{before})) ends.emplace(Timeline{before}, *end);
-    }
-    return ends;
-}
-
 // Whether everything that was read from the timeline `before`, up to `reached`, is part of `now` too.
 bool in_history(Connection& connection, Timeline now, Timeline before, Lsn reached) {
     const auto ends = ends_of_timelines(connection, now);
     const auto end = ends.find(before);
     return end != ends.end() && reached <= end->second;
-}
-
-bool in_recovery(Connection& connection) {
-    return connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby").value(0, "standby") == "t";
 }
 
 // A server that was set back, or parted from the old one, gives out positions before `resume` a second time:
@@ -127,50 +87,10 @@ void require_same_history(Connection& connection, const SystemIdentity& now, con
         "the task once with --accept-gap: it goes on from the slot's own position.");
 }
 
-// As long as another connection of this task reads the slot, waits for it to die or hang. Whether there was
-// one.
-bool stand_by(Connection& connection, SlotInfo slot, const TaskConfig& config, SessionMemory& memory,
-              const std::atomic<bool>& stop) {
-    const std::string application = "walferry-" + config.name;
-    const std::string takeover = std::to_string(config.source.takeover_timeout.count());
-    int ended_pid = 0;
-    bool waited = false;
-    while (slot.active_pid) {
-        const std::optional<SlotHolder> holder = find_holder(connection, slot);
-        if (holder && holder->application_name != application) break;
-        if (holder && !waited) {
-            log_info("standing by: another connection of this task reads the slot",
-                     {{"slot", slot.name}, {"pid", holder->pid}, {"client_address", holder->client_address}});
-        }
-        if (holder) memory.standing_by = waited = true;
-        // Its own timeout ends a connection whose client takes nothing any more; this also one that has
-        // nothing to send.
-        const QueryResult silent = connection.query(
-            "SELECT pid FROM pg_catalog.pg_stat_replication WHERE pid = " + std::to_string(*slot.active_pid) +
-            " AND pg_catalog.now() - reply_time > " + takeover + " * interval '1 millisecond'");
-        if (!silent.rows.empty() && ended_pid != *slot.active_pid) {
-            ended_pid = *slot.active_pid;
-            log_warning(
-                "the other shipper is silent: ending its connection",
-                {{"pid", ended_pid}, {"takeover_timeout_ms", config.source.takeover_timeout.count()}});
-            (void)connection.try_query("SELECT pg_catalog.pg_terminate_backend(" + std::to_string(ended_pid) +
-                                       ")");
-        }
-        const auto until = std::chrono::steady_clock::now() + kStandByInterval;
-        while (std::chrono::steady_clock::now() < until) {
-            if (stop.load()) {
-                throw Error(ErrorCode::source_stopped, "Stopped while standing by", "",
-                            "Nothing was left undone.");
-            }
-            std::this_thread::sleep_for(milliseconds(25));
-        }
-        const std::optional<SlotInfo> found = find_slot(connection, slot.name);
-        if (!found) break;
-        slot = *found;
-        if (!holder && !waited && slot.active_pid) break;  // not to be seen: what follows judges
-    }
-    if (waited) log_info("taking over", {{"slot", slot.name}});
-    return waited;
+Error outage_error(const Pipeline& pipeline) {
+    return {ErrorCode::outage_begins, "Kafka has taken nothing for spool.outage_after",
+            pipeline.sink().last_error(),
+            "None needed: changes go to the outage log until Kafka answers again."};
 }
 
 }  // namespace
@@ -211,7 +131,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     // From here on the slot is ours, and nobody else's record can come to count. One that came before, after
     // ours was read, tells of rows that we know nothing of.
     if (pipeline.overtaken()) throw overtaken_error(config.source.slot);
-    if (std::exchange(look_back_, false)) pipeline.look_back();
+    pipeline.look_back();
     stream_->set_wake_descriptor(pipeline.wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
@@ -233,88 +153,24 @@ Session::~Session() {
 Lsn Session::find_start(Connection& connection, const SystemIdentity& identity) {
     const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
     if (slot && config_.source.second_shipper == SecondShipper::wait &&
-        stand_by(connection, *slot, config_, memory_, stop_) && pipeline_.begun()) {
+        stand_by(connection, *slot, config_, memory_, stop_) && pipeline_.begun() && pipeline_.overtaken()) {
         throw overtaken_error(config_.source.slot);
     }
-    return pipeline_.begun() ? resume_pipeline(connection, identity) : begin_pipeline(connection, identity);
+    return pipeline_.begun() ? resume_pipeline(connection, identity) : begin_pipeline(connection);
 }
 
 // The first session of a pipeline: it goes on where the progress record says.
-Lsn Session::begin_pipeline(Connection& connection, const SystemIdentity& identity) {
-    StartFacts facts;
-    facts.slot = find_slot(connection, config_.source.slot);
-    memory_.slot_holder = facts.slot ? find_holder(connection, *facts.slot) : std::nullopt;
-    require_precheck(precheck(connection, precheck_options(config_, memory_)));
-    facts.progress = pipeline_.open(stop_);
-    facts.server = identify_system(connection);
-    facts.server_in_recovery = in_recovery(connection);
-    facts.ends = ends_of_timelines(connection, facts.server.timeline);
-    facts.task = config_.name;
-    facts.slot_name = config_.source.slot;
-    facts.progress_topic = pipeline_.progress_topic();
-    facts.create_slot = config_.source.create_slot;
-    facts.accept_gap = std::exchange(memory_.accept_gap, false);
-    StartPlan plan = plan_start(facts);
-
-    ProgressRecord record = facts.progress.value_or(ProgressRecord{});
-    ++record.epoch;
-    record.task = config_.name;
-    record.system = identity.system;
-    record.timeline = facts.server.timeline;
-    record.database = identity.database;
-    record.slot = config_.source.slot;
-    record.version = WALFERRY_VERSION;
-    const std::string fingerprint = config_fingerprint(config_);
-    if (facts.progress && !record.config.empty() && record.config != fingerprint)
-        log_info("settings that shape the messages have changed since the last start");
-    record.config = fingerprint;
-    const Lsn before = record.position;
-    record.open = plan.open;
-    record.position = plan.position;
-    record.reread = plan.reread;
-    if (plan.make_slot) {
-        record.state = ProgressRecord::State::creating;
-        pipeline_.announce(record);
-        const SlotStart made = make_slot(connection, config_, memory_);
-        record.position = record.reread = made.position;
-    } else {
-        if (config_.source.failover) ensure_failover(connection, *facts.slot);
-        log_info("using the replication slot", {{"slot", config_.source.slot},
-                                                {"confirmed", lsn_text(facts.slot->confirmed_flush)},
-                                                {"progress", lsn_text(record.position)}});
-    }
-    if (plan.accepted) {
-        ++record.generation;
-        record.gaps.push_back({info(plan.accepted->code()).code, before, record.position, utc_now()});
-        record.offsets.clear();
-        log_warning("a gap was accepted: changes between the two positions may be missing in Kafka",
-                    {{"code", info(plan.accepted->code()).code},
-                     {"reason", plan.accepted->happened()},
-                     {"from", lsn_text(before)},
-                     {"to", lsn_text(record.position)}});
-    }
-    record.state = ProgressRecord::State::streaming;
-    record.tail = plan.read_back;
-    pipeline_.announce(record);
-    std::optional<ReadBack::Scope> scope;
-    if (plan.read_back && config_.sink.headers == Headers::position) {
-        scope.emplace();
-        scope->system = identity.system;
-        scope->after = record.position;
-        scope->ends = facts.ends;
-        scope->lost_history_accepted = plan.accepted.has_value();
-    }
-    pipeline_.begin(record, std::move(scope), facts.server.flushed);
-    look_back_ = true;
-    return facts.slot ? facts.slot->confirmed_flush : record.position;
+Lsn Session::begin_pipeline(Connection& connection) {
+    StartFacts facts = look_at_source(connection, config_, memory_);
+    facts.log_id = memory_.log_id;
+    return walferry::begin_pipeline(pipeline_, facts, config_, memory_, &connection);
 }
 
 // A later session of the same pipeline: it knows what it has produced.
 Lsn Session::resume_pipeline(Connection& connection, const SystemIdentity& identity) {
     require_same_history(connection, identity, pipeline_, memory_);
     const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
-    memory_.slot_holder = slot ? find_holder(connection, *slot) : std::nullopt;
-    require_precheck(precheck(connection, precheck_options(config_, memory_)));
+    check_source(connection, slot, config_, memory_);
     if (!slot) {
         throw Error(
             ErrorCode::source_slot_missing,
@@ -364,6 +220,7 @@ void Session::take(const StreamEvent& event) {
         case StreamEvent::Kind::frame:
             if (received_ < event.wal_end) received_ = event.wal_end;
             report_.server_position(event.wal_end);
+            blocked_since_.reset();
             pipeline_.frame(event.payload, while_blocked_);
             report_.server_position(pipeline_.resume_position());
             break;
@@ -403,8 +260,10 @@ void Session::confirm(bool now) {
 // librdkafka retries in silence, for example while a topic has too few in-sync replicas.
 void Session::check_kafka() {
     const milliseconds stalled = pipeline_.sink().stalled_for();
+    if (config_.spool.outage && !draining_ && stalled > config_.spool.outage_after)
+        throw outage_error(pipeline_);
     if (stalled > config_.retry.connection_window) {
-        throw Error(ErrorCode::kafka_unreachable, "Kafka has acknowledged nothing for the whole retry window",
+        throw Error(ErrorCode::kafka_window_over, "Kafka has acknowledged nothing for the whole retry window",
                     pipeline_.sink().last_error(),
                     "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is "
                     "missing. The "
@@ -423,6 +282,10 @@ void Session::check_kafka() {
 
 // Between a full queue and the next try: Kafka's acknowledgements have just been taken.
 bool Session::while_blocked() {
+    const Clock::time_point now = Clock::now();
+    if (!blocked_since_) blocked_since_ = now;
+    if (config_.spool.outage && !draining_ && now - *blocked_since_ > config_.spool.outage_after)
+        throw outage_error(pipeline_);
     confirm(false);
     if (stop_.load(std::memory_order_relaxed)) begin_drain();
     return !draining_ || Clock::now() < finish_until_;

@@ -10,21 +10,10 @@
 #include "config/task.h"
 #include "run/pipeline.h"
 #include "run/progress_report.h"
+#include "run/session_memory.h"
 #include "source/replication_stream.h"
-#include "source/slot.h"
 
 namespace walferry {
-
-// What one attempt leaves for the next.
-struct SessionMemory {
-    std::optional<SystemIdentity> identity;  // of the first connection: it must stay the same
-    std::optional<SlotHolder> slot_holder;   // who held the slot at the last attempt
-    bool streamed = false;                   // the last attempt reached the stream
-    bool had_slot = false;     // an attempt before reached it: the slot is there, or was dropped
-    bool standing_by = false;  // another shipper is at work: what this one owed is its business
-    bool accept_gap = false;   // of the first start: what does not fit together is passed over
-    Lsn confirmed;             // what the server has: the slot's position, then what was told
-};
 
 class Session {
  public:
@@ -45,7 +34,7 @@ class Session {
     using Clock = std::chrono::steady_clock;
 
     Lsn find_start(Connection& connection, const SystemIdentity& identity);
-    Lsn begin_pipeline(Connection& connection, const SystemIdentity& identity);
+    Lsn begin_pipeline(Connection& connection);
     Lsn resume_pipeline(Connection& connection, const SystemIdentity& identity);
     void stream_until_stopped();
     void begin_drain();
@@ -68,12 +57,12 @@ class Session {
     Pipeline::WhileBlocked while_blocked_;
     std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
-    bool look_back_ = false;  // the pipeline has just begun
     bool draining_ = false;
     bool stall_logged_ = false;
-    Clock::time_point finish_until_;             // while draining: when to give the open transaction up
-    Clock::time_point drain_until_;              // and when to give up
-    std::optional<Clock::time_point> asked_at_;  // a reply was asked for and nothing heard since
+    Clock::time_point finish_until_;                  // while draining: when to give the open transaction up
+    Clock::time_point drain_until_;                   // and when to give up
+    std::optional<Clock::time_point> blocked_since_;  // by Kafka, within a frame
+    std::optional<Clock::time_point> asked_at_;       // a reply was asked for and nothing heard since
     Lsn received_;
     Lsn confirmed_;  // last told to the server
 };

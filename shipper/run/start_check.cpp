@@ -95,6 +95,20 @@ Error slot_ahead(const StartFacts& facts) {
         "Find out what. The tables that changed in between have to be loaded again. " + std::string(kAccept)};
 }
 
+Error log_lost(const StartFacts& facts) {
+    const std::string where = "The slot is confirmed up to " + lsn_text(facts.slot->confirmed_flush) +
+                              ", the progress record ends at " + lsn_text(facts.progress->position);
+    return {
+        ErrorCode::outage_log_lost,
+        where + ", and the outage log " + facts.progress->spool +
+            (facts.log_id.empty() ? " is not configured any more" : " does not hold what lies between"),
+        "While Kafka was away, the changes in between went to the outage log, and the server was told that "
+        "they are safe there. Or somebody else has moved the slot.",
+        "Start with the spool.directory that the task had, on the machine where it ran; put its folder "
+        "back if it was moved. If it is lost, so are those changes: load the tables that changed again. " +
+            std::string(kAccept)};
+}
+
 std::optional<Error> mismatch(const StartFacts& facts) {
     if (!facts.progress) {
         if (facts.slot && facts.create_slot) return no_progress(facts);
@@ -114,7 +128,10 @@ std::optional<Error> mismatch(const StartFacts& facts) {
         if (end == facts.ends.end() || end->second < reached) return other_timeline(facts);
     }
     if (facts.server.flushed < progress.position) return server_behind(facts);
-    if (progress.position < facts.slot->confirmed_flush) return slot_ahead(facts);
+    if (progress.position < facts.slot->confirmed_flush) {
+        if (facts.log_begin && *facts.log_begin <= progress.position) return std::nullopt;
+        return progress.spool.empty() ? slot_ahead(facts) : log_lost(facts);
+    }
     return std::nullopt;
 }
 

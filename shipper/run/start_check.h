@@ -24,6 +24,11 @@ struct StartFacts {
     // Where each timeline of the server's history ends; of the present one the largest LSN.
     std::map<Timeline, Lsn> ends;
 
+    // Of the outage log: its id if one is configured, and after which position it holds everything; nothing
+    // if it is empty.
+    std::string log_id;
+    std::optional<Lsn> log_begin;
+
     std::string task;
     std::string slot_name;
     std::string progress_topic;

@@ -168,6 +168,16 @@ Error transaction_error(rd_kafka_resp_err_t code, const std::string& detail, con
     }
 }
 
+Error client_error(const std::string& detail) {
+    if (rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
+        return Error(
+            ErrorCode::internal, "The system has no room for another Kafka client", detail,
+            "Give the process more memory or more threads (ulimit -v, -u, the container's limits), and "
+            "start again: nothing is lost.");
+    return Error(ErrorCode::kafka_property, "The properties of [sink.kafka] do not go together", detail,
+                 "Change or remove the ones it names");
+}
+
 Error read_authorization(const std::string& topic, const SinkOptions& options) {
     return Error(ErrorCode::kafka_topic_authorization,
                  "Kafka refused to let topic " + quoted(topic) + " be read",

@@ -190,8 +190,7 @@ KafkaSink::KafkaSink(SinkOptions options) : options_(std::move(options)) {
     producer_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), text.data(), text.size());
     if (producer_ == nullptr) {
         close(wake_fd_);
-        throw Error(ErrorCode::kafka_property, "The properties of [sink.kafka] do not go together",
-                    text.data(), "Change or remove the ones it names");
+        throw client_error(text.data());
     }
     static_cast<void>(conf.release());  // the producer's now
     queue_ = rd_kafka_queue_get_main(producer_);

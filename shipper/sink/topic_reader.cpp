@@ -101,8 +101,7 @@ TopicReader::TopicReader(const SinkOptions& options, KeepGoing keep_going)
     consumer_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text.data(), text.size());
     if (consumer_ == nullptr) {
         rd_kafka_conf_destroy(conf);
-        throw Error(ErrorCode::kafka_property, "The properties of [sink.kafka] do not go together",
-                    text.data(), "Change or remove the ones it names");
+        throw client_error(text.data());
     }
 }
 

@@ -24,13 +24,13 @@ constexpr int kSliceMs = 500;
 
 }  // namespace
 
-void fence(KafkaSink& sink, const std::atomic<bool>& stop) {
+void fence(KafkaSink& sink, const std::function<bool()>& keep_going) {
     const auto deadline = std::chrono::steady_clock::now() + sink.options().request_timeout;
     while (true) {
         const KafkaError error(rd_kafka_init_transactions(sink.handle(), kSliceMs));
         if (!error) return;
         const rd_kafka_resp_err_t code = rd_kafka_error_code(error.get());
-        if (stop.load()) {
+        if (!keep_going()) {
             throw Error(ErrorCode::source_stopped, "Stopped while Kafka's coordinator was asked", "",
                         "Nothing is lost: the next start goes on.");
         }

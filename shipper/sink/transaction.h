@@ -5,8 +5,8 @@
 // and fence() settles what became of the transaction. Nothing is ever committed twice.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -17,8 +17,9 @@
 
 namespace walferry {
 
-// Waits at most SinkOptions::request_timeout; throws Error (source_stopped soon after `stop`).
-void fence(KafkaSink& sink, const std::atomic<bool>& stop);
+// Waits at most SinkOptions::request_timeout. `keep_going` is called now and then; false gives up
+// (source_stopped).
+void fence(KafkaSink& sink, const std::function<bool()>& keep_going);
 // Local: takes no time.
 void begin_transaction(KafkaSink& sink);
 // Gives up what is open, at the end of the process; waits about a second at most. Throws nothing.

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "common/wire/frame.h"
+#include "common/wire/frame_writer.h"
 
 namespace walferry {
 namespace {
@@ -757,6 +758,18 @@ void OutageLog::follow(const wire::FrameReader& frame) {
     relations_.follow(frame.header(), batch);
     if (batch.retired() != nullptr) withheld_.insert(batch.retired()->begin(), batch.retired()->end());
     std::erase_if(withheld_, [&](uint32_t id) { return !relations_.knows(id); });
+}
+
+void OutageLog::advance(Lsn end) {
+    wire::FrameParts parts;
+    parts.kind = wire::FrameKind::transaction;
+    parts.first = parts.last = true;
+    parts.transaction = wire::Transaction(end.value, end.value, 0, 0, 0, 0, 0);
+    OwnFrame frame(wire::frame_bound(parts));
+    const size_t size = wire::write_frame(parts, frame.data());
+    frame.resize(size);
+    wire::seal(frame.data(), size);
+    append(frame.bytes(), end);
 }
 
 Lsn OutageLog::sync() {

@@ -98,6 +98,10 @@ class OutageLog {
     // outage_log_full. The frame must verify, and transactions come in the order of their ends.
     void append(std::span<const uint8_t> frame, Lsn end);
 
+    // Nothing more ended before `end`, which is after end(); between two transactions. It takes a small frame
+    // without records, so that the log says itself how far it speaks.
+    void advance(Lsn end);
+
     // Makes everything durable that was appended. Returns durable_end(). After an error (outage_log_failed)
     // nothing more is taken: what the system has not written it may forget, and a second try would succeed
     // without it. Reading goes on.

@@ -1,0 +1,319 @@
+#include "run/outage_session.h"
+
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "config/load.h"
+#include "position/lsn_text.h"
+#include "run/logging.h"
+#include "run/stand_by.h"
+#include "run/start.h"
+
+namespace walferry {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSyncInterval{100};
+constexpr milliseconds kAdvanceInterval{1000};
+constexpr milliseconds kLineInterval{10'000};
+constexpr milliseconds kIdleWait{50};
+// Frames between two looks at the source.
+constexpr int kFramesAtOnce = 16;
+
+BackoffSettings backoff_settings(const RetryConfig& retry) {
+    BackoffSettings settings;
+    settings.first = retry.initial_delay;
+    settings.longest = std::min<milliseconds>(retry.max_delay, milliseconds(5000));
+    settings.window = retry.connection_window;
+    return settings;
+}
+
+std::unique_ptr<Pipeline> connected_pipeline(const TaskConfig& config, Counters& counters,
+                                             const std::atomic<bool>& stop) {
+    auto pipeline = std::make_unique<Pipeline>(config, counters);
+    pipeline->connect(stop);
+    return pipeline;
+}
+
+}  // namespace
+
+OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::unique_ptr<Pipeline>& pipeline,
+                             Counters& counters, ProgressReport& report, SessionMemory& memory,
+                             const std::atomic<bool>& stop)
+    : config_(config),
+      log_(log),
+      pipeline_(pipeline),
+      counters_(counters),
+      report_(report),
+      memory_(memory),
+      stop_(stop),
+      backoff_(backoff_settings(config.retry)) {
+    ConnectionSettings settings;
+    settings.dsn = config.source.dsn;
+    settings.application_name = "walferry-" + config.name;
+    Connection connection(settings, stop);
+    connection.scene().slot = config.source.slot;
+    connection.scene().plugin = "walferry";
+    if (const auto slot = find_slot(connection, config.source.slot);
+        slot && config.source.second_shipper == SecondShipper::wait)
+        stand_by(connection, *slot, config, memory, stop);
+    facts_ = look_at_source(connection, config, memory);
+    facts_.log_id = log.id();
+    if (!log.empty()) facts_.log_begin = log.begin();
+    if (!facts_.slot) {
+        throw Error(ErrorCode::source_slot_missing,
+                    "The replication slot \"" + config.source.slot + "\" does not exist, and Kafka is away",
+                    "Whether it is the first start of the task, only the progress record in Kafka tells.",
+                    log.empty() ? "Start again when Kafka answers."
+                                : "Find out who dropped it. What the outage log holds is delivered by a "
+                                  "start with --accept-gap when Kafka answers.");
+    }
+    const Lsn slot = facts_.slot->confirmed_flush;
+    if (!log.empty() && log.end() < slot) {
+        throw Error(ErrorCode::source_slot_moved,
+                    "The slot \"" + config.source.slot + "\" is confirmed up to " + lsn_text(slot) +
+                        ", the outage log ends at " + lsn_text(log.end()),
+                    "Something else has read from the slot or advanced it.",
+                    "Find out what. To deliver what the log holds, let the task run without the slot's newer "
+                    "part: see docs/errors.md.");
+    }
+    memory.confirmed = confirmed_ = received_ = slot;
+    const milliseconds sender_timeout = limit_sender_timeout(
+        connection, std::min(config.source.silence_timeout / 3, config.source.takeover_timeout));
+    status_interval_ = std::min(milliseconds(config.source.status_interval_ms), sender_timeout / 4);
+    SourceConfig source = config.source;
+    source.streaming = false;
+    source.two_phase = {};
+    log.begin_session(
+        {facts_.server.system, facts_.server.timeline, config.source.slot, facts_.server.database});
+    const Lsn from = log.empty() ? slot : log.end();
+    stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot, from,
+                                                  PluginOptions{{"options", plugin_options_json(source)}});
+    while_blocked_ = [this] {
+        serve_source(milliseconds(0));
+        return !stop_.load();
+    };
+    next_status_ = next_sync_ = next_line_ = Clock::now();
+    memory.had_slot = true;
+    memory.slot_holder.reset();
+    memory.standing_by = false;
+    memory.streamed = true;
+    log_info("streaming into the outage log",
+             {{"slot", config.source.slot}, {"from", lsn_text(from)}, {"log_bytes", log.used_bytes()}});
+}
+
+OutageSession::~OutageSession() {
+    if (pipeline_) pipeline_->set_keep_going([stop = &stop_] { return !stop->load(); });
+    // The thread looks at `stop` only now and then, and the pipeline that it makes is nobody's.
+    if (kafka_.valid()) kafka_.wait();
+}
+
+void OutageSession::run() {
+    while (!stop_.load() && !drained_) {
+        if (!pipeline_) {
+            serve_source(kIdleWait);
+            look_for_kafka();
+        } else {
+            try {
+                drain();
+            } catch (const Error& error) {
+                if (error.retry() != Retry::sink) throw;
+                lose_pipeline(error);
+            }
+        }
+        tell();
+    }
+    synchronise();
+    confirm(true);
+    if (!stop_.load()) {
+        log_info("the outage log is drained: Kafka has everything", {{"progress", lsn_text(log_.end())}});
+    } else if (!log_.empty()) {
+        log_info("stopped with changes in the outage log; the next start delivers them",
+                 {{"log_bytes", log_.used_bytes()}, {"up_to", lsn_text(log_.durable_end())}});
+    }
+    stream_->stop(milliseconds(2000));
+}
+
+// Reads what the server sends into the log, as far as there is room, and keeps it informed.
+void OutageSession::serve_source(milliseconds wait) {
+    // A frame is at most as large as libpq's buffer; whether a small one fits tells early enough.
+    constexpr uint64_t kUsualFrame = 128 << 10;
+    for (int i = 0; i < kFramesAtOnce; ++i) {
+        const bool may_take = !paused_ || mid_transaction_;
+        const bool room = log_.has_room(kUsualFrame);
+        if (!room && std::exchange(room_, false))
+            log_warning("the outage log is full: the server keeps what comes",
+                        {{"log_bytes", log_.used_bytes()}, {"why", log_.why_no_room()}});
+        room_ |= room;
+        if (!may_take || !room) {
+            if (wait.count() > 0) std::this_thread::sleep_for(std::min(wait, milliseconds(20)));
+            break;
+        }
+        const StreamEvent event = stream_->next(i == 0 ? wait : milliseconds(0));
+        if (event.kind == StreamEvent::Kind::none) break;
+        if (event.kind == StreamEvent::Kind::end)
+            throw Error(ErrorCode::source_unavailable, "The server ended the stream", "",
+                        "The connection is made anew; look into the server's log if it goes on.");
+        received_ = std::max(received_, event.wal_end);
+        report_.server_position(event.wal_end);
+        if (event.kind == StreamEvent::Kind::frame) take(event.payload);
+        if (event.kind != StreamEvent::Kind::keepalive) continue;
+        idle_to_ = std::max(idle_to_, event.wal_end);
+        if (event.reply_requested) confirm(true);
+    }
+    const Clock::time_point now = Clock::now();
+    // Where nothing is for us the server need not keep its log either.
+    if (log_.end() < idle_to_ && confirmed_ < idle_to_ && !mid_transaction_ && !paused_ && room_ &&
+        next_advance_ <= now) {
+        log_.advance(idle_to_);
+        next_advance_ = now + kAdvanceInterval;
+        if (!std::exchange(unsynchronised_, true)) next_sync_ = now;
+    }
+    if (unsynchronised_ && next_sync_ <= now) synchronise();
+    confirm(false);
+}
+
+void OutageSession::take(std::span<const uint8_t> frame) {
+    walker_.reopen(frame);
+    const wire::FrameHeader& header = walker_.header();
+    const Lsn end{walker_.transaction().end_lsn()};
+    const bool message = header.kind == wire::FrameKind::message;
+    if (!message && header.kind != wire::FrameKind::transaction)
+        throw Error(ErrorCode::frame_malformed, "A transaction in progress came although none was asked for",
+                    "", "Please report it, with the versions of plugin and shipper.");
+    if (end <= log_.end()) {
+        log_.observe(header, walker_.batch());
+        return;
+    }
+    if (!log_.has_room(frame.size()))
+        throw Error(ErrorCode::outage_log_full,
+                    "The outage log has no room for a frame of " + std::to_string(frame.size()) + " bytes",
+                    log_.why_no_room(), "Raise spool.outage_size; the server keeps what comes until then.");
+    const bool last = message || header.last;
+    log_.append(frame, last ? end : Lsn{});
+    mid_transaction_ = !last;
+    if (!std::exchange(unsynchronised_, true)) next_sync_ = Clock::now() + kSyncInterval;
+}
+
+void OutageSession::synchronise() {
+    if (!std::exchange(unsynchronised_, false)) return;
+    log_.sync();
+}
+
+void OutageSession::confirm(bool now) {
+    const Clock::time_point time = Clock::now();
+    if (!now && time < next_status_) return;
+    confirmed_ = std::max(confirmed_, log_.durable_end());
+    stream_->send_status(std::max(received_, confirmed_), confirmed_);
+    next_status_ = time + status_interval_;
+    memory_.confirmed = confirmed_;
+    report_.confirmed(confirmed_);
+}
+
+void OutageSession::look_for_kafka() {
+    const Clock::time_point now = Clock::now();
+    if (!kafka_.valid()) {
+        if (now < look_again_) return;
+        kafka_ = std::async(std::launch::async, connected_pipeline, std::cref(config_), std::ref(counters_),
+                            std::cref(stop_));
+        return;
+    }
+    if (kafka_.wait_for(milliseconds(0)) != std::future_status::ready) return;
+    try {
+        pipeline_ = kafka_.get();
+        begin_pipeline();
+    } catch (const Error& error) {
+        if (error.retry() != Retry::sink) throw;
+        lose_pipeline(error);
+    }
+}
+
+// Kafka answers: what it lacks is delivered.
+void OutageSession::begin_pipeline() {
+    pipeline_->set_keep_going(while_blocked_);
+    StartFacts facts = facts_;
+    // Up to here the messages may have come that are looked for.
+    facts.server.flushed = std::max(facts.server.flushed, log_.end());
+    walferry::begin_pipeline(*pipeline_, std::move(facts), config_, memory_, nullptr);
+    if (pipeline_->overtaken()) throw overtaken_error(config_.source.slot);
+    pipeline_->look_back();
+    pipeline_->begin_session(facts_.server.system, facts_.server.timeline, facts_.server.database,
+                             facts_.slot->confirmed_flush);
+    log_.release(pipeline_->recorded());
+    reader_.emplace(log_);
+    backoff_.reset();
+    log_info("Kafka answers again: delivering what the outage log holds",
+             {{"log_bytes", log_.used_bytes()}, {"from", lsn_text(pipeline_->recorded())}});
+}
+
+void OutageSession::drain() {
+    bool more = true;
+    for (int i = 0; i < kFramesAtOnce && more; ++i) {
+        const auto item = reader_->next();
+        more = item && deliver(*item);
+    }
+    pipeline_->poll();
+    pipeline_->tick();
+    log_.release(pipeline_->recorded());
+    report_.tick(*pipeline_);
+    if (more) {
+        serve_source(milliseconds(0));
+        return;
+    }
+    // The end is near: what comes now waits with the server for a moment, so that the log can become empty.
+    paused_ = true;
+    serve_source(milliseconds(0));
+    if (mid_transaction_ || pipeline_->in_transaction()) {
+        serve_source(kIdleWait);
+        return;
+    }
+    synchronise();
+    pipeline_->poll(kIdleWait);
+    pipeline_->tick(true);
+    if (log_.end() <= pipeline_->recorded()) {
+        log_.release(log_.end());
+        drained_ = log_.empty();
+    }
+}
+
+// Whether there may be more.
+bool OutageSession::deliver(const OutageLog::Item& item) {
+    switch (item.kind) {
+        case OutageLog::Item::Kind::session:
+            pipeline_->begin_session(item.source->system, item.source->timeline, item.source->database,
+                                     facts_.slot->confirmed_flush);
+            break;
+        case OutageLog::Item::Kind::relations:
+            pipeline_->relations(item.frame);
+            break;
+        case OutageLog::Item::Kind::frame:
+            pipeline_->frame(item.frame, while_blocked_, item.known);
+            break;
+    }
+    return true;
+}
+
+void OutageSession::lose_pipeline(const Error& error) {
+    pipeline_.reset();
+    reader_.reset();
+    paused_ = false;
+    const std::optional<milliseconds> delay = backoff_.next();
+    if (!delay) throw error;
+    if (backoff_.attempts() == 1) log_warning(error);
+    look_again_ = Clock::now() + *delay;
+}
+
+void OutageSession::tell() {
+    const Clock::time_point now = Clock::now();
+    if (now < next_line_) return;
+    next_line_ = now + kLineInterval;
+    if (!pipeline_)
+        log_info(
+            "Kafka is away: changes go to the outage log",
+            {{"log_bytes", log_.used_bytes()}, {"limit", log_.limit()}, {"confirmed", lsn_text(confirmed_)}});
+}
+
+}  // namespace walferry

@@ -1,0 +1,63 @@
+#include "run/stand_by.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "run/logging.h"
+
+namespace walferry {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kStandByInterval{250};
+
+}  // namespace
+
+bool stand_by(Connection& connection, SlotInfo slot, const TaskConfig& config, SessionMemory& memory,
+              const std::atomic<bool>& stop) {
+    const std::string application = "walferry-" + config.name;
+    const std::string takeover = std::to_string(config.source.takeover_timeout.count());
+    int ended_pid = 0;
+    bool waited = false;
+    while (slot.active_pid) {
+        const std::optional<SlotHolder> holder = find_holder(connection, slot);
+        if (holder && holder->application_name != application) break;
+        if (holder && !waited) {
+            log_info("standing by: another connection of this task reads the slot",
+                     {{"slot", slot.name}, {"pid", holder->pid}, {"client_address", holder->client_address}});
+        }
+        if (holder) memory.standing_by = waited = true;
+        // Its own timeout ends a connection whose client takes nothing any more; this also one that has
+        // nothing to send.
+        const QueryResult silent = connection.query(
+            "SELECT pid FROM pg_catalog.pg_stat_replication WHERE pid = " + std::to_string(*slot.active_pid) +
+            " AND pg_catalog.now() - reply_time > " + takeover + " * interval '1 millisecond'");
+        if (!silent.rows.empty() && ended_pid != *slot.active_pid) {
+            ended_pid = *slot.active_pid;
+            log_warning(
+                "the other shipper is silent: ending its connection",
+                {{"pid", ended_pid}, {"takeover_timeout_ms", config.source.takeover_timeout.count()}});
+            (void)connection.try_query("SELECT pg_catalog.pg_terminate_backend(" + std::to_string(ended_pid) +
+                                       ")");
+        }
+        const auto until = std::chrono::steady_clock::now() + kStandByInterval;
+        while (std::chrono::steady_clock::now() < until) {
+            if (stop.load()) {
+                throw Error(ErrorCode::source_stopped, "Stopped while standing by", "",
+                            "Nothing was left undone.");
+            }
+            std::this_thread::sleep_for(milliseconds(25));
+        }
+        const std::optional<SlotInfo> found = find_slot(connection, slot.name);
+        if (!found) break;
+        slot = *found;
+        if (!holder && !waited && slot.active_pid) break;  // not to be seen: what follows judges
+    }
+    if (waited) log_info("taking over", {{"slot", slot.name}});
+    return waited;
+}
+
+}  // namespace walferry

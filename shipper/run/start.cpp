@@ -1,0 +1,130 @@
+#include "run/start.h"
+
+#include <string>
+#include <utility>
+
+#include "config/fingerprint.h"
+#include "run/logging.h"
+#include "source/precheck.h"
+
+namespace walferry {
+namespace {
+
+PrecheckOptions precheck_options(const TaskConfig& config, const SessionMemory& memory) {
+    PrecheckOptions options;
+    options.slot = config.source.slot;
+    options.failover = config.source.failover;
+    options.holder_before = memory.slot_holder;
+    return options;
+}
+
+SlotStart make_slot(Connection& connection, const TaskConfig& config, const SessionMemory& memory) {
+    return ensure_slot(connection, config.source.slot, "walferry", {.failover = config.source.failover},
+                       memory.slot_holder);
+}
+
+}  // namespace
+
+Error overtaken_error(const std::string& slot) {
+    return {
+        ErrorCode::progress_overtaken,
+        "Another connection of this task, or somebody else, has been at work on the slot \"" + slot + "\"",
+        "", "None needed: the progress record is read anew, and compared with the slot."};
+}
+
+// Where each earlier timeline left the history of `now`; those that are not part of it are not there.
+std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now) {
+    std::map<Timeline, Lsn> ends{{now, Lsn{UINT64_MAX}}};
+    const QueryOutcome asked = connection.try_query("TIMELINE_HISTORY " + std::to_string(now.value));
+    if (asked.error) return ends;  // a first timeline, or a server set back, has no such file
+    const std::string history = asked.result.value(0, "content").value_or("");
+    for (uint32_t before = 1; before < now.value; ++before) {
+        if (const auto end = timeline_end(history, Timeline{before})) ends.emplace(Timeline{before}, *end);
+    }
+    return ends;
+}
+
+bool in_recovery(Connection& connection) {
+    return connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby").value(0, "standby") == "t";
+}
+
+void check_source(Connection& connection, const std::optional<SlotInfo>& slot, const TaskConfig& config,
+                  SessionMemory& memory) {
+    memory.slot_holder = slot ? find_holder(connection, *slot) : std::nullopt;
+    require_precheck(precheck(connection, precheck_options(config, memory)));
+}
+
+StartFacts look_at_source(Connection& connection, const TaskConfig& config, SessionMemory& memory) {
+    StartFacts facts;
+    facts.slot = find_slot(connection, config.source.slot);
+    check_source(connection, facts.slot, config, memory);
+    facts.server = identify_system(connection);
+    facts.server_in_recovery = in_recovery(connection);
+    facts.ends = ends_of_timelines(connection, facts.server.timeline);
+    facts.task = config.name;
+    facts.slot_name = config.source.slot;
+    facts.create_slot = config.source.create_slot;
+    return facts;
+}
+
+Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& config, SessionMemory& memory,
+                   Connection* connection) {
+    facts.progress = pipeline.open();
+    facts.progress_topic = pipeline.progress_topic();
+    facts.accept_gap = std::exchange(memory.accept_gap, false);
+    StartPlan plan = plan_start(facts);
+
+    ProgressRecord record = facts.progress.value_or(ProgressRecord{});
+    ++record.epoch;
+    record.task = config.name;
+    record.system = facts.server.system;
+    record.timeline = facts.server.timeline;
+    record.database = facts.server.database;
+    record.slot = config.source.slot;
+    record.version = WALFERRY_VERSION;
+    const std::string fingerprint = config_fingerprint(config);
+    if (facts.progress && !record.config.empty() && record.config != fingerprint)
+        log_info("settings that shape the messages have changed since the last start");
+    record.config = fingerprint;
+    record.spool = facts.log_id;
+    const Lsn before = record.position;
+    record.open = plan.open;
+    record.position = plan.position;
+    record.reread = plan.reread;
+    if (plan.make_slot) {
+        record.state = ProgressRecord::State::creating;
+        pipeline.announce(record);
+        const SlotStart made = make_slot(*connection, config, memory);
+        record.position = record.reread = made.position;
+    } else {
+        if (config.source.failover && connection != nullptr) ensure_failover(*connection, *facts.slot);
+        log_info("using the replication slot", {{"slot", config.source.slot},
+                                                {"confirmed", lsn_text(facts.slot->confirmed_flush)},
+                                                {"progress", lsn_text(record.position)}});
+    }
+    if (plan.accepted) {
+        ++record.generation;
+        record.gaps.push_back({info(plan.accepted->code()).code, before, record.position, utc_now()});
+        record.offsets.clear();
+        log_warning("a gap was accepted: changes between the two positions may be missing in Kafka",
+                    {{"code", info(plan.accepted->code()).code},
+                     {"reason", plan.accepted->happened()},
+                     {"from", lsn_text(before)},
+                     {"to", lsn_text(record.position)}});
+    }
+    record.state = ProgressRecord::State::streaming;
+    record.tail = plan.read_back;
+    pipeline.announce(record);
+    std::optional<ReadBack::Scope> scope;
+    if (plan.read_back && config.sink.headers == Headers::position) {
+        scope.emplace();
+        scope->system = facts.server.system;
+        scope->after = record.position;
+        scope->ends = facts.ends;
+        scope->lost_history_accepted = plan.accepted.has_value();
+    }
+    pipeline.begin(record, std::move(scope), facts.server.flushed);
+    return facts.slot ? facts.slot->confirmed_flush : record.position;
+}
+
+}  // namespace walferry

@@ -1,0 +1,134 @@
+"""While Kafka is away, changes go to the outage log, the slot goes on, and nothing is lost or comes twice."""
+
+import shutil
+
+import pytest
+
+from harness.run import wait_until
+from harness.stream import CounterLoad, last_progress, log_lines
+
+ISOLATION = {"at-least-once": "read_uncommitted", "exactly-once": "read_committed"}
+both = pytest.mark.parametrize("mode", list(ISOLATION))
+
+
+def make(task, run, mode, **spool):
+    folder = run.subfolder("spool")
+    walferry = task(sink={"delivery": mode}, retry={"max_delay": "500ms"},
+                    spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool})
+    return walferry, folder
+
+
+def start(walferry, pattern='"streaming"'):
+    walferry.start()
+    walferry.wait_for_log(pattern)
+
+
+def ids(records):
+    return [int(record.json["data"][0]["id"]) for record in records]
+
+
+@both
+def test_the_slot_goes_on_while_kafka_is_away(mode, run, server, broker, database, slot_name, topic_prefix, task):
+    walferry, folder = make(task, run, mode)
+    start(walferry)
+    topic = topic_prefix + "public.counters"
+    with CounterLoad(server, database) as load:
+        load.go_on(50)
+        broker.stop()
+        try:
+            walferry.wait_for_log("streaming into the outage log", timeout=30)
+            load.go_on(100)
+            server.wait_confirmed(slot_name)
+            load.go_on(50)
+            # Killed, and started with Kafka still away.
+            walferry.kill()
+            start(walferry, "streaming into the outage log")
+            load.go_on(50)
+            server.wait_confirmed(slot_name)
+        finally:
+            broker.start()
+        walferry.wait_for_log("the outage log is drained", timeout=60)
+        walferry.wait_for_log('"streaming"')
+        load.go_on(50)
+    server.wait_confirmed(slot_name)
+    assert load.check(broker, topic, ISOLATION[mode]) == 0
+    assert not list(folder.glob("*.outage/*.segment"))
+    assert walferry.stop() == 0
+
+
+@both
+def test_killed_while_the_log_is_drained(mode, run, server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry, _ = make(task, run, mode)
+    start(walferry)
+    server.psql("insert into t values (0, '')", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        for first in range(2, 60002, 6000):
+            server.psql(f"insert into t select n, repeat('x', 300) from generate_series({first}, {first + 5999}) n",
+                        database)
+        server.wait_confirmed(slot_name)
+    finally:
+        broker.start()
+    walferry.wait_for_log("Kafka answers again", timeout=60)
+    topic = topic_prefix + "public.t"
+    wait_until(lambda: sum(broker.end_offsets(topic).values()) > 5000, "rows in Kafka", 30, interval=0)
+    walferry.kill()
+    start(walferry)
+    server.psql("insert into t values (60002, '')", database)
+    server.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic, ISOLATION[mode])) == list(range(60003))
+    assert walferry.stop() == 0
+
+
+def test_a_lost_log_is_told(run, server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key)", database)
+    walferry, folder = make(task, run, "at-least-once")
+    start(walferry)
+    server.psql("insert into t values (0)", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1)", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t values (2)", database)
+        server.wait_confirmed(slot_name)
+        assert walferry.stop() == 0
+        shutil.rmtree(folder)
+    finally:
+        broker.start()
+    walferry.start()
+    assert walferry.wait() == 5
+    last = log_lines(walferry.log())[-1]["fields"]
+    assert last["code"] == "WF4210" and last_progress(broker, slot_name)["spool"] in str(log_lines(walferry.log())[-1])
+    assert ids(broker.consume(topic_prefix + "public.t")) in ([0], [0, 1])
+
+
+def test_a_full_log_leaves_the_rest_to_the_server(run, server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry, _ = make(task, run, "at-least-once", outage_size="64MB")
+    start(walferry)
+    broker.stop()
+    try:
+        server.psql("insert into t values (0, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        for first in range(1, 15001, 500):
+            server.psql(f"insert into t select n, repeat('x', 8000) from generate_series({first}, {first + 499}) n",
+                        database)
+        walferry.wait_for_log("the outage log is full", timeout=60)
+        end = server.current_lsn()
+        assert server.confirmed_lsn(slot_name) < end
+    finally:
+        broker.start()
+    server.wait_confirmed(slot_name, end)
+    assert ids(broker.consume(topic_prefix + "public.t")) == list(range(15001))
+    assert walferry.stop() == 0
+
+
+def test_an_outage_needs_a_directory(run, task):
+    walferry = task(spool={"outage": True}).start()
+    assert walferry.wait() == 2
+    assert "WF1007" in walferry.log() or "WF1006" in walferry.log()
