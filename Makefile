@@ -23,14 +23,14 @@ HARNESSES := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*_fuzz.cpp))
 
 # These goals see to it first that everything needed is installed; packagers' goals never install anything.
 WITH_DEPS := all demo check check-unit check-regress check-isolation check-integration check-fuzz check-sanitize check-valgrind \
-             check-versions check-stress lint bench bench-debezium
+             check-versions check-stress torture failpoints lint bench bench-debezium
 ifneq ($(DEPS),no)
 NEEDED := $(if $(filter $(WITH_DEPS),$(MAKECMDGOALS)),deps)
 endif
 
 .DEFAULT_GOAL := help
 .PHONY: help deps all plugin extension shipper demo check check-unit check-regress check-isolation check-integration check-fuzz \
-        check-sanitize check-valgrind check-versions check-stress model lint bench bench-debezium install install-plugin install-shipper uninstall format clean
+        check-sanitize check-valgrind check-versions check-stress torture failpoints model lint bench bench-debezium install install-plugin install-shipper uninstall format clean
 
 help: ## list what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -56,9 +56,16 @@ build/shipper/build.ninja: | $(NEEDED)
 build/sanitize/build.ninja: | $(NEEDED)
 	@cmake -S . -B build/sanitize -G Ninja -DWALFERRY_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 
+build/failpoints/build.ninja: | $(NEEDED)
+	@cmake -S . -B build/failpoints -G Ninja -DWALFERRY_FAIL_POINTS=ON -DCMAKE_BUILD_TYPE=$(BUILD_TYPE)
+
 build/fuzz/build.ninja: | $(NEEDED)
 	@cmake -S . -B build/fuzz -G Ninja -DWALFERRY_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++ \
 	    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link
+
+# The shipper with the places in it where tests make it fail (shipper/fail_point).
+failpoints: build/failpoints/build.ninja
+	@ninja -j$(JOBS) -C build/failpoints --quiet walferry
 
 demo: all ## show it at work: a throwaway PostgreSQL, a throwaway Kafka broker, pgbench, every message counted
 	@$(VENV_PYTHON) tests/demo/demo.py
@@ -76,7 +83,7 @@ check-regress: plugin extension ## the plugin and the extension in the server (p
 check-isolation: plugin extension ## several sessions at once, step by step (pg_isolation_regress)
 	@$(VENV_PYTHON) tools/isolation
 
-check-integration: all ## server, shipper and broker together (pytest); PYTEST_ARGS="-k name" chooses
+check-integration: all failpoints ## server, shipper and broker together (pytest); PYTEST_ARGS="-k name" chooses
 	@$(VENV_PYTHON) -m pytest -c tests/pytest.ini --junitxml=build/check/pytest.xml $(PYTEST_ARGS)
 
 check-fuzz: build/fuzz/build.ninja ## a bounded run of each fuzzer
@@ -95,6 +102,9 @@ check-versions: shipper ## regress and core integration tests on PostgreSQL 15, 
 
 check-stress: plugin extension ## storms, fuzzing and cancels on a server with assertions, invalidation at every look-up (an hour; not part of check)
 	+@tools/stress $(STRESS_STEPS)
+
+torture: plugin extension failpoints ## every fault, both kinds of delivery, every row accounted for (half an hour; not part of check)
+	@$(VENV_PYTHON) tests/torture/main.py
 
 model: ## the model of delivery, by TLC (minutes; not part of check); MODEL="readback transactional/zombie" chooses
 	@tools/model $(MODEL)
@@ -129,4 +139,4 @@ format: ## put all C++ files into the project's form
 clean: ## remove what was built; what deps fetched stays
 	-@if [ -e plugin/Makefile ]; then $(MAKE) -C plugin $(PGXS) clean; fi
 	-@if [ -e sql/Makefile ]; then $(MAKE) -C sql $(PGXS) clean; fi
-	rm -rf build/shipper build/sanitize build/fuzz build/check build/regress build/isolation build/lint build/bench build/versions build/stress build/model
+	rm -rf build/shipper build/failpoints build/torture build/sanitize build/fuzz build/check build/regress build/isolation build/lint build/bench build/versions build/stress build/model

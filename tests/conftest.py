@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness import Kafka, Postgres, Run, Walferry
+from harness.guarded_kafka import GuardedKafka, start_guarded_kafka
 from harness.walferry import merged
 
 # The broker takes what a large test sends; a test of the limit sets max.message.bytes on its topic.
@@ -34,6 +35,14 @@ def broker(run: Run) -> Kafka:
     """The Kafka broker. It creates no topic by itself."""
     return Kafka(run, {"message.max.bytes": LARGEST_MESSAGE, "socket.request.max.bytes": 2 * LARGEST_MESSAGE},
                  heap="1g").start()
+
+
+@pytest.fixture(scope="session")
+def guarded_kafka(run: Run) -> Iterator[GuardedKafka]:
+    """A second broker: with SASL, TLS and rules about who may write, and one listener behind a proxy."""
+    guarded = start_guarded_kafka(run)
+    yield guarded
+    guarded.broker.stop()
 
 
 @pytest.fixture

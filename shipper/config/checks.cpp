@@ -157,6 +157,10 @@ std::string check_positive_pattern(std::string_view text) {
     return check_pattern(text);
 }
 
+std::string check_optional_absolute_path(std::string_view text) {
+    return text.empty() || text.starts_with('/') ? "" : "is no absolute path";
+}
+
 std::string slot_from_name(std::string_view name) {
     std::string slot(name);
     for (char& c : slot) c = c == '-' || c == '.' ? '_' : to_lower(c);

@@ -23,6 +23,8 @@ std::string check_pattern(std::string_view text);
 // A pattern without a leading `!`.
 std::string check_positive_pattern(std::string_view text);
 
+std::string check_optional_absolute_path(std::string_view text);
+
 // The slot that a task has when it names none: lower case, `-` and `.` as `_`.
 std::string slot_from_name(std::string_view name);
 

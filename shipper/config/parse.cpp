@@ -433,8 +433,92 @@ class Reader {
         return found == task_.origins.end() ? 0 : found->second.line;
     }
 
+    // A policy that stands at `path`, with what it needs.
+    void check_policy(const std::string& path, std::string_view name, bool claim_check,
+                      bool dead_letter) const {
+        if (task_.sink.headers == Headers::none) {
+            fail(ErrorCode::config_value, line_of(path),
+                 fmt::format("{} = \"{}\" does not go with sink.headers = \"none\"", path, name),
+                 "What stands in place of a record says so in its headers.",
+                 "Take sink.headers out, or leave the policy at \"stop\".");
+        }
+        if (claim_check && task_.sink.claim_check_directory.empty()) {
+            fail(ErrorCode::config_missing, line_of(path),
+                 fmt::format("{} = \"claim-check\" needs sink.claim_check_directory", path),
+                 "The values that are too large for Kafka are written to files below it.",
+                 "Add to [sink]: claim_check_directory = \"/var/lib/walferry/claims\"");
+        }
+        const std::string& topic = task_.sink.dead_letter_topic;
+        if (dead_letter && topic == task_.sink.topic) {
+            fail(ErrorCode::config_value, line_of("sink.dead_letter_topic"),
+                 fmt::format("sink.dead_letter_topic and sink.topic are both {}", excerpt(topic)),
+                 "A reader of the topic could not tell the records that were set aside from the others.",
+                 "Choose another topic for one of them.");
+        }
+    }
+
+    // 0 stands for "ask the topic".
+    void check_message_size(const std::string& path, Bytes size) const {
+        constexpr uint64_t kSmallestMessage = 10 << 10;
+        if (size.value == 0 || size.value >= kSmallestMessage) return;
+        fail(ErrorCode::config_value, line_of(path), fmt::format("{} = {} is out of range", path, size.value),
+             fmt::format("A message needs room for its key and headers: at least {}.",
+                         format_bytes(kSmallestMessage)),
+             "Raise it, or take it out to ask each topic.");
+    }
+
+    void check_policies() const {
+        const SinkConfig& sink = task_.sink;
+        check_message_size("sink.max_message_size", sink.max_message_size);
+        if (sink.oversize != Oversize::stop) {
+            check_policy("sink.oversize", text_of("sink.oversize"), sink.oversize == Oversize::claim_check,
+                         sink.oversize == Oversize::dead_letter);
+        }
+        if (sink.unrenderable != Unrenderable::stop) {
+            check_policy("sink.unrenderable", text_of("sink.unrenderable"), false,
+                         sink.unrenderable == Unrenderable::dead_letter);
+        }
+        // A logical message has neither schema nor table.
+        const bool messages = task_.source.messages.all || !task_.source.messages.prefixes.empty();
+        const bool of_messages =
+            sink.oversize == Oversize::dead_letter || sink.unrenderable == Unrenderable::dead_letter;
+        if (messages && of_messages) {
+            if (const std::string wrong = check_message_topic_template(sink.dead_letter_topic);
+                !wrong.empty()) {
+                fail(ErrorCode::config_value, line_of("sink.dead_letter_topic"),
+                     fmt::format("sink.dead_letter_topic {}", wrong),
+                     "source.messages streams logical messages, and the policy of [sink] is theirs too.",
+                     "Choose a template without it, or set the policy in [[table]] entries.");
+            }
+        }
+        for (size_t i = 0; i < task_.tables.size(); i++) {
+            const TableConfig& table = task_.tables[i];
+            const auto path = [&](const char* key) { return fmt::format("table[{}].{}", i, key); };
+            check_message_size(path("max_message_size"), table.max_message_size);
+            if (table.oversize.value_or(Oversize::stop) != Oversize::stop) {
+                check_policy(path("oversize"), text_of("table.oversize", i),
+                             *table.oversize == Oversize::claim_check,
+                             *table.oversize == Oversize::dead_letter);
+            }
+            if (table.unrenderable.value_or(Unrenderable::stop) != Unrenderable::stop) {
+                check_policy(path("unrenderable"), text_of("table.unrenderable", i), false,
+                             *table.unrenderable == Unrenderable::dead_letter);
+            }
+        }
+    }
+
+    // The name of a choice as it stands in the file.
+    std::string_view text_of(std::string_view path, size_t table = 0) const {
+        const Setting& setting = *find_setting(path);
+        TableConfig none;
+        const Member member = setting.member(task_, task_.tables.empty() ? none : task_.tables[table]);
+        const Choice& chosen = std::get<Choice>(member);
+        return split(setting.allowed, '|')[chosen.get(chosen.where)];
+    }
+
     // What no setting can tell alone.
     void check_together() const {
+        check_policies();
         if (task_.retry.initial_delay > task_.retry.max_delay) {
             const unsigned line = std::max(line_of("retry.initial_delay"), line_of("retry.max_delay"));
             fail(ErrorCode::config_value, line,

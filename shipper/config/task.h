@@ -64,6 +64,11 @@ enum class KeyChanges { update, delete_insert };  // how an UPDATE of the messag
 enum class DeliveryMode { at_least_once, exactly_once };
 enum class Headers { position, none };
 
+// What is sent in place of a message that is larger than its topic takes.
+enum class Oversize { stop, dead_letter, split, claim_check, key_only };
+// The same of a row that cannot be rendered, or that the plugin could not send whole.
+enum class Unrenderable { stop, dead_letter, key_only };
+
 enum class CanalDatabase { schema, database };       // what the member "database" holds
 enum class CanalBoolean { words, letters, digits };  // true/false, t/f, 1/0
 enum class CanalBytea { base64, hex, latin1 };
@@ -103,6 +108,11 @@ struct SinkConfig {
     // and let librdkafka poll in vain while a full batch waits for the one before.
     Bytes queue_bytes{8 << 20};
     Headers headers = Headers::position;
+    Oversize oversize = Oversize::stop;
+    Unrenderable unrenderable = Unrenderable::stop;
+    Bytes max_message_size;  // 0: asked of each topic
+    std::string dead_letter_topic = "{name}.dead-letters";
+    std::string claim_check_directory;
     CanalConfig canal;
     std::map<std::string, std::string> kafka;  // librdkafka properties, as text
     bool idempotent = true;                    // derived: false where kafka["acks"] is not "all"
@@ -144,6 +154,9 @@ struct TableConfig {
     std::vector<std::string> key;  // columns; empty: not set
     std::optional<Operations> operations;
     std::optional<KeyChanges> key_change;
+    std::optional<Oversize> oversize;
+    std::optional<Unrenderable> unrenderable;
+    Bytes max_message_size;  // 0: not set
 };
 
 // Where a value came from; a key without an entry has its default.

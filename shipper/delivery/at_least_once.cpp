@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "fail_point/fail_point.h"
+
 namespace walferry {
 namespace {
 
@@ -38,6 +40,7 @@ void AtLeastOnce::write_base() {
 void AtLeastOnce::poll(std::chrono::milliseconds wait) {
     take(active_->poll(wait));
     if (in_flight_ && active_->progress_records() == records_produced_) {
+        WALFERRY_FAIL_POINT("progress_acknowledged");
         recorded_ = std::move(*in_flight_);
         in_flight_.reset();
     }
@@ -76,9 +79,11 @@ void AtLeastOnce::tick(const Frontier& frontier, bool now) {
     note_offsets(frontier);
     // What is open is found by reading back.
     ProgressRecord record = record_of({.produced = reached, .open = std::nullopt, .held = frontier.held});
+    WALFERRY_FAIL_POINT("progress_before_produce");
     produce_record(record);
     ++records_produced_;
     in_flight_ = std::move(record);
+    WALFERRY_FAIL_POINT("progress_after_produce");
 }
 
 }  // namespace walferry

@@ -7,6 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "fail_point/fail_point.h"
 #include "delivery/at_least_once.h"
 #include "delivery/exactly_once.h"
 #include "position/lsn_text.h"
@@ -42,6 +43,24 @@ std::string random_name() {
     return text;
 }
 
+// Keeps batches of several messages below the smallest `max_message_size` that the task file sets, for whose
+// topic they might be too large; `batch.size` in [sink.kafka] wins.
+void bound_batches(const TaskConfig& config, SinkOptions& options) {
+    uint64_t smallest = UINT64_MAX;
+    const auto count = [&](Oversize policy, Bytes size) {
+        if (policy != Oversize::stop && size.value > 0) smallest = std::min(smallest, size.value);
+    };
+    count(config.sink.oversize, config.sink.max_message_size);
+    for (const TableConfig& table : config.tables) {
+        const bool own = table.max_message_size.value > 0;
+        count(table.oversize.value_or(config.sink.oversize),
+              own ? table.max_message_size : config.sink.max_message_size);
+    }
+    // The sink's own default is not to be raised.
+    constexpr uint64_t kDefaultBatch = 1'000'000;
+    if (smallest < kDefaultBatch) options.properties.emplace("batch.size", std::to_string(smallest));
+}
+
 }  // namespace
 
 SinkOptions sink_options(const TaskConfig& config) {
@@ -53,6 +72,7 @@ SinkOptions sink_options(const TaskConfig& config) {
     options.create_topics = config.sink.create_topics;
     options.topic_partitions = config.sink.topic_partitions;
     options.topic_replication = config.sink.topic_replication;
+    bound_batches(config, options);
     return options;
 }
 
@@ -76,7 +96,9 @@ void Delivery::connect(const std::atomic<bool>& stop) {
 
 std::optional<ProgressRecord> Delivery::open() {
     if (exactly_once()) {
+        WALFERRY_FAIL_POINT("fence_before");
         for (const auto& sink : sinks_) fence(*sink, keep_going_);
+        WALFERRY_FAIL_POINT("fence_after");
     }
     progress_topic_ = topics_.get_compacted(progress_topic_name_);
     TopicReader reader(active_->options(), [this] { return keep_going_(); });
@@ -159,7 +181,9 @@ void Delivery::begin(ProgressRecord record, std::optional<ReadBack::Scope> scope
 
 void Delivery::look_back() {
     if (!read_back_ || looked_back_) return;
+    WALFERRY_FAIL_POINT("read_back_before");
     read_back_->load_known();
+    WALFERRY_FAIL_POINT("read_back_after");
     looked_back_ = true;
     spdlog::info("kafka: looked at {} records after the progress record; {} messages are there already",
                  read_back_->records(), read_back_->messages());
@@ -230,6 +254,7 @@ void Delivery::produce_record(const ProgressRecord& record) {
 
 void Delivery::take(std::span<const Acknowledged> acknowledged) {
     for (const Acknowledged& part : acknowledged) tracker_.acknowledged(part.group, part.messages);
+    if (!acknowledged.empty()) WALFERRY_FAIL_POINT("acks_taken");
 }
 
 }  // namespace walferry

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -72,9 +73,10 @@ class Delivery {
     TopicHandle topic(const std::string& name);
     // Copies everything.
     Produced produce(TopicHandle topic, std::string_view key, std::string_view value,
-                     std::string_view position, uint32_t partition_hash, std::string_view origin) {
-        const Produced produced =
-            active_->produce(topic.of[active_index_], key, value, position, partition_hash, group_, origin);
+                     std::string_view position, uint32_t partition_hash, std::string_view origin,
+                     std::span<const MessageHeader> extra = {}) {
+        const Produced produced = active_->produce(topic.of[active_index_], key, value, position,
+                                                   partition_hash, group_, origin, extra);
         if (produced == Produced::ok) {
             // Its acknowledgement is taken by poll() only, so this is early enough.
             tracker_.produced();

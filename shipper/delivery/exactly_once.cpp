@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "fail_point/fail_point.h"
+
 namespace walferry {
 namespace {
 
@@ -70,6 +72,7 @@ void ExactlyOnce::divide(const Frontier& frontier) {
 }
 
 void ExactlyOnce::begin_transaction() {
+    WALFERRY_FAIL_POINT("kafka_begin_transaction");
     walferry::begin_transaction(*active_);
     open_ = true;
     opened_at_ = Clock::now();
@@ -103,10 +106,13 @@ void ExactlyOnce::within_group(const Frontier& frontier, const Wait& wait) {
 
 void ExactlyOnce::close(const Frontier& frontier) {
     ProgressRecord record = record_of(frontier);
+    WALFERRY_FAIL_POINT("progress_before_produce");
     produce_record(record);
     closing_record_ = std::move(record);
     closing_ = true;
     closed_at_ = Clock::now();
+    WALFERRY_FAIL_POINT("progress_after_produce");
+    WALFERRY_FAIL_POINT("kafka_flush_before");
     advance();
 }
 
@@ -114,8 +120,10 @@ void ExactlyOnce::advance() {
     if (committing_ && committer_.finished()) {
         recorded_ = std::move(*committing_);
         committing_.reset();
+        WALFERRY_FAIL_POINT("kafka_commit_after");
     }
     if (!closing_ || committing_ || active_->queued_messages() > 0) return;
+    WALFERRY_FAIL_POINT("kafka_commit_before");
     committer_.commit(*active_);
     committing_ = std::exchange(closing_record_, std::nullopt);
     open_ = closing_ = false;

@@ -136,7 +136,7 @@ Error bad_value_error(const RelationSchema& relation, const RenderStatus& status
                      " cannot be rendered",
                  describe(status.error),
                  "Check that plugin and shipper are of the same release; if they are, report this with the "
-                 "column's type");
+                 "column's type; sink.unrenderable chooses what is sent in place of such a row");
 }
 
 CanalJson::CanalJson(const CanalConfig& config, std::string database, ReadType read_type)

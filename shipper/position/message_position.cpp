@@ -1,5 +1,6 @@
 #include "position/message_position.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "position/lsn_text.h"
@@ -22,14 +23,18 @@ std::optional<std::string_view> take(std::string_view& text, char separator) {
     return part;
 }
 
-bool parse_part(std::string_view text, uint32_t& part) {
-    const bool chunk = text.starts_with('c');
-    if (chunk) text.remove_prefix(1);
-    if (!parse_number(text, part)) return false;
-    if (!chunk) return part == 1 || part == 2;
-    if (part > UINT32_MAX - MessagePosition::kFirstChunk) return false;
-    part += MessagePosition::kFirstChunk;
-    return true;
+// ".1", ".2", ".c7", ".1.c7", ".2.c7", or nothing.
+bool parse_suffix(std::string_view text, MessagePosition& position) {
+    for (const uint32_t part : {1U, 2U}) {
+        const std::string_view name = part == 1 ? ".1" : ".2";
+        if (!text.starts_with(name)) continue;
+        position.part = part;
+        text.remove_prefix(name.size());
+        break;
+    }
+    if (text.empty()) return true;
+    if (!text.starts_with(".c") || !parse_number(text.substr(2), position.chunk)) return false;
+    return position.chunk != 0 && position.chunk != MessagePosition::kWholeChunk;
 }
 
 }  // namespace
@@ -46,9 +51,9 @@ std::optional<HistoricPosition> parse_position(std::string_view text) {
     const auto lsn = parse_lsn(*commit);
     if (!lsn) return std::nullopt;
     position.message.commit = *lsn;
-    const size_t dot = text.find('.');
-    if (!parse_number(text.substr(0, dot), position.message.ordinal)) return std::nullopt;
-    if (dot != std::string_view::npos && !parse_part(text.substr(dot + 1), position.message.part))
+    const size_t dot = std::min(text.find('.'), text.size());
+    if (!parse_number(text.substr(0, dot), position.message.ordinal) ||
+        !parse_suffix(text.substr(dot), position.message))
         return std::nullopt;
     return position;
 }

@@ -1,9 +1,10 @@
 // Which message of the source's history a record is: what the header `walferry.position` says.
 //
-//   <system identifier>:<timeline>:<commit LSN>:<ordinal>[.<part>]
+//   <system identifier>:<timeline>:<commit LSN>:<ordinal>[.1|.2][.c<chunk>]
 //
-// The part is there where one change makes several messages: `.1` and `.2` are the DELETE and the INSERT of a
-// change of the message key, `.c0`, `.c1`, … the chunks of a message that was split.
+// `.1` and `.2` are the DELETE and the INSERT of a change of the message key. `.c1`, `.c2`, … are the chunks
+// of a message that was split, but for the last one, which has the message's own position: so where that
+// stands in a topic the message is there whole.
 // Pure functions; any thread.
 #pragma once
 
@@ -20,14 +21,17 @@ namespace walferry {
 struct MessagePosition {
     Lsn commit;
     uint64_t ordinal = 0;
-    uint32_t part = 0;  // 0: the whole; 1 and 2; chunks from kFirstChunk on
+    uint32_t part = 0;             // 0: the whole change; 1 or 2
+    uint32_t chunk = kWholeChunk;  // from 1 on
 
-    static constexpr uint32_t kFirstChunk = 16;
+    // Of the last chunk, and of a message that was not split.
+    static constexpr uint32_t kWholeChunk = UINT32_MAX;
 
     friend bool operator==(const MessagePosition&, const MessagePosition&) = default;
     friend bool operator<(const MessagePosition& a, const MessagePosition& b) {
         if (a.commit != b.commit) return a.commit < b.commit;
-        return a.ordinal != b.ordinal ? a.ordinal < b.ordinal : a.part < b.part;
+        if (a.ordinal != b.ordinal) return a.ordinal < b.ordinal;
+        return a.part != b.part ? a.part < b.part : a.chunk < b.chunk;
     }
 };
 

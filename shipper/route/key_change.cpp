@@ -30,7 +30,7 @@ Row half(const Row& row, wire::Operation operation, const ValueView* before, con
                .operation = operation,
                .before = before,
                .after = after,
-               .images = static_cast<uint8_t>(row.images & flags),
+               .images = static_cast<uint8_t>(row.images & (flags | wire::kOversize)),
                .commit_lsn = row.commit_lsn,
                .end_lsn = row.end_lsn,
                .xid = row.xid,

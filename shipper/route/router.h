@@ -19,6 +19,10 @@ struct Destination {
     std::vector<std::string> key;  // columns of the message key; empty: the relation's own key
     Operations operations;
     KeyChanges key_change = KeyChanges::update;
+    Oversize oversize = Oversize::stop;
+    Unrenderable unrenderable = Unrenderable::stop;
+    Bytes max_message_size;         // 0: the topic is asked
+    std::string dead_letter_topic;  // empty where neither policy needs it
 };
 
 class Router {
@@ -42,6 +46,7 @@ class Router {
     const TaskConfig& config_;
     TopicTemplate topic_;
     std::optional<TopicTemplate> ddl_topic_;
+    TopicTemplate dead_letter_topic_;
     std::vector<Rule> rules_;
 };
 

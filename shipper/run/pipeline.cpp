@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "fail_point/fail_point.h"
 #include "config/text.h"
 #include "format/value_text.h"
 #include "run/logging.h"
@@ -17,6 +18,19 @@ namespace {
 constexpr uint32_t kPollInterval = 256;
 constexpr std::chrono::milliseconds kBlockedPoll{20};
 constexpr Ordinal kFromStart{};
+
+// Where logical messages go, and which policies they have.
+Destination message_destination(const TaskConfig& config, const TopicNames& names) {
+    Destination destination;
+    destination.topic = TopicTemplate(config.sink.message_topic).expand(names);
+    destination.oversize = config.sink.oversize;
+    destination.unrenderable = config.sink.unrenderable;
+    destination.max_message_size = config.sink.max_message_size;
+    if (destination.oversize == Oversize::dead_letter ||
+        destination.unrenderable == Unrenderable::dead_letter)
+        destination.dead_letter_topic = TopicTemplate(config.sink.dead_letter_topic).expand(names);
+    return destination;
+}
 
 char* append_number(char* p, uint64_t value, int base) {
     return std::to_chars(p, p + 20, value, base).ptr;
@@ -81,7 +95,8 @@ Pipeline::Pipeline(const TaskConfig& config, Counters& counters)
       router_(config),
       delivery_(Delivery::make(config)),
       spool_(config.spool.directory, config.name, config.spool.size.value),
-      in_progress_(spool_) {
+      in_progress_(spool_),
+      substitution_(config, delivery_->sink(), counters) {
     if (!router_.distinguishes_tables()) {
         log_warning("the topic template does not keep tables apart: several may share a topic",
                     {{"topic", config.sink.topic}});
@@ -140,6 +155,7 @@ void Pipeline::prepare(Walker::Entry& entry) {
     target.prepared = canal_->prepare(entry.schema, target.destination.key);
     target.topic = delivery_->topic(target.destination.topic);
     target.ddl_topic = delivery_->topic(target.destination.ddl_topic);
+    target.oversize = substitution_.plan(target.destination);
     const HashFamily family =
         config_.sink.partition_hash == PartitionHash::java ? HashFamily::java : HashFamily::murmur2;
     target.table_hash = table_partition_hash(family, entry.schema.schema, entry.schema.table);
@@ -184,6 +200,7 @@ void Pipeline::relations(std::span<const uint8_t> bytes) {
 void Pipeline::frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked, bool known) {
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
+    WALFERRY_FAIL_POINT("frame_received");
     if (known)
         walker.reopen(bytes);
     else
@@ -282,6 +299,7 @@ void Pipeline::in_progress_frame(std::span<const uint8_t> bytes, const WhileBloc
         wire::in_progress(kind) && (walker.batch().runs() != nullptr || walker.record_count() > 0);
     if (holds_rows) {
         try {
+            WALFERRY_FAIL_POINT("spool_append");
             in_progress_.append(xid, bytes);
             const std::string_view origin = origin_of(walker.batch());
             if (!origin.empty()) in_progress_.set_origin(xid, origin);
@@ -327,6 +345,7 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
         try {
             while (const auto frame = reader.next()) {
                 now_ms_ = unix_ms_now();
+                WALFERRY_FAIL_POINT("spool_drain");
                 walker.reopen(*frame);
                 walker.visit_in_progress(committed, commit_ms, transaction->aborted, next_ordinal_, next,
                                          producer);
@@ -361,18 +380,34 @@ Lsn Pipeline::held() const {
 void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_blocked) {
     if (!message_topic_) {
         const TopicNames names{database_, "", "", config_.name};
-        message_topic_ = delivery_->topic(TopicTemplate(config_.sink.message_topic).expand(names));
+        const Destination destination = message_destination(config_, names);
+        message_topic_ = delivery_->topic(destination.topic);
+        message_plan_ = substitution_.plan(destination);
     }
     const wire::MessageView& view = message.view;
     const std::string_view prefix{reinterpret_cast<const char*>(view.prefix), view.prefix_size};
-    if (message.oversize) {
-        throw oversize_error(
-            "A logical message with prefix " + excerpt(prefix) + " does not fit into a frame",
-            "Leave its prefix out of source.messages.");
-    }
     const std::string_view content{reinterpret_cast<const char*>(view.content), view.content_size};
-    send(*message_topic_, prefix, content, {message.lsn, message.ordinal.value}, kafka_partition_hash(prefix),
-         while_blocked);
+    const uint32_t hash = kafka_partition_hash(prefix);
+    const MessagePosition position{message.lsn, message.ordinal.value};
+    if (message.oversize || prefix.size() + content.size() + origin_.size() > message_plan_.room)
+        [[unlikely]] {
+        std::optional<Error> error;
+        if (message.oversize) {
+            error = oversize_error(
+                "A logical message with prefix " + excerpt(prefix) + " does not fit into a frame",
+                "Set sink.unrenderable to send something in its place, or leave its prefix out of "
+                "source.messages.");
+        }
+        const Cause cause = error ? Cause::left_out : Cause::too_large;
+        const TopicHandle topic = instead_topic(message_plan_, cause, *message_topic_);
+        if (already_written(topic, position)) return;
+        const std::string text(position_text(position));
+        send_all(substitution_.of_message(message_plan_, cause, error ? &*error : nullptr, prefix,
+                                          error ? std::string_view() : content, text, origin_),
+                 topic, hash, while_blocked);
+        return;
+    }
+    send(*message_topic_, prefix, content, position, hash, while_blocked);
 }
 
 void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked) {
@@ -394,15 +429,6 @@ void Pipeline::produce(Walker::Entry& entry, const Row& row, const WhileBlocked&
         default:
             break;
     }
-    const bool truncate = row.operation == wire::Operation::Truncate;
-    // The flags of a truncate share the field.
-    if (!truncate && (row.images & wire::kOversize) != 0) {
-        throw oversize_error(
-            "A row of table " + entry.schema.schema + "." + entry.schema.table + " does not fit into a frame",
-            "Leave the table out of source.tables, or the operation out of `operations` in a [[table]] "
-            "entry, "
-            "until the row is passed.");
-    }
     if (target.destination.key_change != KeyChanges::delete_insert ||
         !changes_key(row, target.prepared.key)) {
         produce_part(entry, row, Part::whole, while_blocked);
@@ -420,35 +446,97 @@ void Pipeline::produce_part(Walker::Entry& entry, const Row& row, Part part,
                             const WhileBlocked& while_blocked) {
     const Target& target = entry.prepared;
     const bool truncate = row.operation == wire::Operation::Truncate;
+    // The flags of a truncate share the field.
+    if (!truncate && (row.images & wire::kOversize) != 0) [[unlikely]] {
+        const Error error = oversize_error(
+            "A row of table " + entry.schema.schema + "." + entry.schema.table + " does not fit into a frame",
+            "Set sink.unrenderable, or `unrenderable` for the table, to send something in its place, or "
+            "leave the table out of "
+            "source.tables, or the operation out of `operations` in a [[table]] entry, until the row is "
+            "passed.");
+        produce_instead(entry, row, part, Cause::left_out, &error, while_blocked);
+        return;
+    }
     value_.clear();
     RenderStatus status = canal_->render(target.prepared, row, now_ms_, value_);
     if (status.outcome == Rendered::nothing) return;
-    if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
+    if (status.outcome == Rendered::bad_value) [[unlikely]] {
+        const Error error = bad_value_error(entry.schema, status);
+        produce_instead(entry, row, part, Cause::bad_value, &error, while_blocked);
+        return;
+    }
     key_.clear();
     status = canal_->render_key(target.prepared, row, key_);
-    if (status.outcome == Rendered::bad_value) throw bad_value_error(entry.schema, status);
+    if (status.outcome == Rendered::bad_value) [[unlikely]] {
+        const Error error = bad_value_error(entry.schema, status);
+        produce_instead(entry, row, part, Cause::bad_value, &error, while_blocked);
+        return;
+    }
     const std::string_view key = status.outcome == Rendered::message ? key_.view() : std::string_view();
+    if (key.size() + value_.size() + origin_.size() > target.oversize.room) [[unlikely]] {
+        produce_instead(entry, row, part, Cause::too_large, nullptr, while_blocked);
+        return;
+    }
 
     const TopicHandle topic = truncate ? target.ddl_topic : target.topic;
     const uint32_t hash = partition_hash(target, row, key);
-    const MessagePosition position{row.commit_lsn, row.ordinal.value, static_cast<uint32_t>(part)};
-    send(topic, key, value_.view(), position, hash, while_blocked);
+    WALFERRY_FAIL_POINT("row_rendered");
+    send(topic, key, value_.view(), position_of(row, part), hash, while_blocked);
+}
+
+void Pipeline::produce_instead(Walker::Entry& entry, const Row& row, Part part, Cause cause,
+                               const Error* error, const WhileBlocked& while_blocked) {
+    const Target& target = entry.prepared;
+    key_.clear();
+    const RenderStatus status = canal_->render_key(target.prepared, row, key_);
+    const std::string_view key = status.outcome == Rendered::message ? key_.view() : std::string_view();
+    const MessagePosition position = position_of(row, part);
+    const TopicHandle topic = instead_topic(target.oversize, cause, target.topic);
+    if (already_written(topic, position)) return;
+    const std::string text(position_text(position));
+    send_all(substitution_.of_row(target.oversize, *canal_, target.prepared, row, cause, error, key, text,
+                                  origin_, value_),
+             topic, partition_hash(target, row, key), while_blocked);
+}
+
+TopicHandle Pipeline::instead_topic(const OversizePlan& plan, Cause cause, TopicHandle topic) {
+    // Made when it is needed, so that a task without trouble has no such topic.
+    return sets_aside(plan, cause) ? delivery_->topic(plan.dead_letter_topic) : topic;
+}
+
+void Pipeline::send_all(std::span<const SubstituteMessage> messages, TopicHandle topic,
+                        uint32_t partition_hash, const WhileBlocked& while_blocked) {
+    std::vector<MessageHeader> headers;
+    for (const SubstituteMessage& message : messages) {
+        headers.clear();
+        for (const NamedHeader& header : message.headers) headers.push_back({header.name, header.value});
+        hand_over(topic, message.key, message.content(), message.position, partition_hash, headers,
+                  while_blocked);
+    }
+    ++counters_.rows;
 }
 
 void Pipeline::send(TopicHandle topic, std::string_view key, std::string_view value,
                     const MessagePosition& position, uint32_t partition_hash,
                     const WhileBlocked& while_blocked) {
-    if (delivery_->recovering() && delivery_->already_written(topic, position)) [[unlikely]]
+    if (already_written(topic, position)) [[unlikely]]
         return;
     const bool headers = config_.sink.headers == Headers::position;
-    const std::string_view text = headers ? position_text(position) : std::string_view();
+    hand_over(topic, key, value, headers ? position_text(position) : std::string_view(), partition_hash, {},
+              while_blocked);
+    ++counters_.rows;
+}
+
+void Pipeline::hand_over(TopicHandle topic, std::string_view key, std::string_view value,
+                         std::string_view position, uint32_t partition_hash,
+                         std::span<const MessageHeader> extra, const WhileBlocked& while_blocked) {
     const std::string_view origin =
-        !headers || origin_.empty() ? std::string_view() : std::string_view(origin_);
-    while (delivery_->produce(topic, key, value, text, partition_hash, origin) == Produced::queue_full) {
+        origin_.empty() || position.data() == nullptr ? std::string_view() : std::string_view(origin_);
+    while (delivery_->produce(topic, key, value, position, partition_hash, origin, extra) ==
+           Produced::queue_full) {
         wait_for_room(while_blocked);
     }
     ++unpolled_;
-    ++counters_.rows;
     counters_.message_bytes += key.size() + value.size();
 }
 

@@ -18,25 +18,20 @@
 #include <string>
 
 #include "config/task.h"
+#include "fail_point/fail_point.h"
 #include "delivery/delivery.h"
 #include "format/canal_json.h"
 #include "record/frame_walker.h"
 #include "record/output.h"
 #include "route/key_change.h"
 #include "route/router.h"
+#include "run/counters.h"
+#include "run/substitution.h"
 #include "sink/kafka_sink.h"
 #include "spool/in_progress.h"
 #include "spool/spool.h"
 
 namespace walferry {
-
-// Counters of one task since its start; never reset.
-struct Counters {
-    uint64_t rows = 0;
-    uint64_t transactions = 0;
-    uint64_t message_bytes = 0;  // keys and values produced
-    int64_t last_commit_unix_ms = 0;
-};
 
 class Pipeline {
  public:
@@ -120,6 +115,7 @@ class Pipeline {
         Destination destination;
         TopicHandle topic;
         TopicHandle ddl_topic;
+        OversizePlan oversize;
         uint32_t table_hash = 0;
         Partitioning partitioning = Partitioning::zero;
     };
@@ -135,6 +131,7 @@ class Pipeline {
         void on_row(Walker::Entry& entry, const Row& row) {
             pipeline.produce(entry, row, while_blocked);
             pipeline.next_ordinal_ = Ordinal{row.ordinal.value + 1};
+            WALFERRY_FAIL_POINT("message_produced");
         }
         void on_message(const LogicalMessage& message) {
             pipeline.produce(message, while_blocked);
@@ -146,9 +143,22 @@ class Pipeline {
     void warn_of_partial_key(const RelationSchema& relation);
     void produce(Walker::Entry& entry, const Row& row, const WhileBlocked& while_blocked);
     void produce_part(Walker::Entry& entry, const Row& row, Part part, const WhileBlocked& while_blocked);
+    // In place of a record that cannot be sent as it is. `error`: what it would be with the policy `stop`.
+    void produce_instead(Walker::Entry& entry, const Row& row, Part part, Cause cause, const Error* error,
+                         const WhileBlocked& while_blocked);
     void produce(const LogicalMessage& message, const WhileBlocked& while_blocked);
     void send(TopicHandle topic, std::string_view key, std::string_view value,
               const MessagePosition& position, uint32_t partition_hash, const WhileBlocked& while_blocked);
+    bool already_written(TopicHandle topic, const MessagePosition& position) {
+        return delivery_->recovering() && delivery_->already_written(topic, position);
+    }
+    // Where what stands in place of a record of `topic` goes.
+    TopicHandle instead_topic(const OversizePlan& plan, Cause cause, TopicHandle topic);
+    void send_all(std::span<const SubstituteMessage> messages, TopicHandle topic, uint32_t partition_hash,
+                  const WhileBlocked& while_blocked);
+    void hand_over(TopicHandle topic, std::string_view key, std::string_view value, std::string_view position,
+                   uint32_t partition_hash, std::span<const MessageHeader> extra,
+                   const WhileBlocked& while_blocked);
     void transaction_frame(const WhileBlocked& while_blocked);
     void message_frame(const WhileBlocked& while_blocked);
     void in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
@@ -159,6 +169,9 @@ class Pipeline {
     // Not to be passed: prepared transactions from there on must come again.
     Lsn held() const;
     uint32_t partition_hash(const Target& target, const Row& row, std::string_view key);
+    static MessagePosition position_of(const Row& row, Part part) {
+        return {row.commit_lsn, row.ordinal.value, static_cast<uint32_t>(part)};
+    }
     std::string_view position_text(const MessagePosition& position);
     void wait_for_room(const WhileBlocked& while_blocked);
     Frontier frontier() const;
@@ -171,6 +184,8 @@ class Pipeline {
     InProgress in_progress_;
     std::optional<CanalJson> canal_;
     std::optional<TopicHandle> message_topic_;  // once a message has come
+    OversizePlan message_plan_;                 // of logical messages
+    Substitution substitution_;
     std::optional<Walker> walker_;
     std::string database_;
     std::set<std::string> warned_;  // tables whose key is not in their replica identity

@@ -67,7 +67,11 @@ void ProgressReport::tick(const Pipeline& pipeline) {
                               {"transactions", counters_.transactions},
                               {"in_flight", pipeline.outstanding()},
                               {"confirmed", lsn_text(confirmed_)},
-                              {"brokers_up", pipeline.sink().brokers_up()}});
+                              {"brokers_up", pipeline.sink().brokers_up()},
+                              {"dead_letters", counters_.dead_letters},
+                              {"split", counters_.split},
+                              {"claim_checks", counters_.claim_checks},
+                              {"key_only", counters_.key_only}});
     }
 }
 

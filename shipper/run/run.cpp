@@ -78,12 +78,19 @@ class Task {
             if (failure && !stop_.load() && !retry_after(*failure)) throw *failure;
         }
         if (failure && !ends_well(*failure)) throw *failure;
-        log_info("stopped", {{"task", config_.name}, {"rows", counters_.rows}});
+        log_info("stopped", {{"task", config_.name},
+                             {"rows", counters_.rows},
+                             {"dead_letters", counters_.dead_letters},
+                             {"split", counters_.split},
+                             {"claim_checks", counters_.claim_checks},
+                             {"key_only", counters_.key_only}});
         return 0;
     }
 
  private:
     using Clock = std::chrono::steady_clock;
+    // Until another process of this task has let go of the outage log.
+    static constexpr milliseconds kLogInterval{500};
 
     // One session, until it ends by a signal (nothing is returned) or fails.
     std::optional<Error> attempt() {
@@ -150,6 +157,13 @@ class Task {
     bool retry_after(const Error& error) {
         if (error.retry() == Retry::never) return false;
         if (error.retry() == Retry::sink) drop_pipeline();
+        if (error.code() == ErrorCode::outage_log_in_use &&
+            config_.source.second_shipper == SecondShipper::wait) {
+            if (!std::exchange(waits_for_log_, true)) log_warning(error);
+            wait_until(Clock::now() + kLogInterval);
+            return true;
+        }
+        waits_for_log_ = false;
         Backoff& backoff = is_connection_error(error.code()) ? connection_backoff_ : other_backoff_;
         const std::optional<milliseconds> delay = backoff.next();
         if (!delay) {
@@ -158,9 +172,12 @@ class Task {
         }
         log_warning(error);
         log_info("trying again", {{"in_ms", delay->count()}, {"attempt", backoff.attempts()}});
-        const auto until = Clock::now() + *delay;
-        while (!stop_.load() && Clock::now() < until) wait_a_little();
+        wait_until(Clock::now() + *delay);
         return true;
+    }
+
+    void wait_until(Clock::time_point until) {
+        while (!stop_.load() && Clock::now() < until) wait_a_little();
     }
 
     // While the source is away, Kafka's acknowledgements still come in.
@@ -199,6 +216,7 @@ class Task {
     SessionMemory memory_;
     std::unique_ptr<OutageLog> outage_log_;
     bool outage_ = false;  // Kafka is away
+    bool waits_for_log_ = false;
     std::unique_ptr<Pipeline> pipeline_;
     Lsn confirmed_;  // by the deliveries before
     Lsn owed_;       // up to here a producer that was given up had rows that Kafka may lack

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fail_point/fail_point.h"
 #include "config/load.h"
 #include "run/logging.h"
 #include "run/stand_by.h"
@@ -132,6 +133,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     // ours was read, tells of rows that we know nothing of.
     if (pipeline.overtaken()) throw overtaken_error(config.source.slot);
     pipeline.look_back();
+    WALFERRY_FAIL_POINT("stream_started");
     stream_->set_wake_descriptor(pipeline.wake_fd());
     while_blocked_ = [this] { return while_blocked(); };
     next_status_ = Clock::now();
@@ -249,7 +251,9 @@ void Session::confirm(bool now) {
     pipeline_.poll();
     pipeline_.tick();
     confirmed_ = pipeline_.confirmed();
+    WALFERRY_FAIL_POINT("status_before_send");
     stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
+    WALFERRY_FAIL_POINT("status_after_send");
     memory_.confirmed = confirmed_;
     next_status_ = time + status_interval_;
     report_.confirmed(confirmed_);
@@ -353,6 +357,7 @@ void Session::deliver_rows_before() {
 }
 
 void Session::drain() {
+    WALFERRY_FAIL_POINT("drain_before");
     bool flushed = pipeline_.flush(milliseconds(0));
     while (!flushed && Clock::now() < drain_until_) {
         flushed = pipeline_.flush(milliseconds(200));
@@ -360,6 +365,7 @@ void Session::drain() {
     }
     confirm(true);
     const bool ended = stream_->stop(kStopHandshake);
+    WALFERRY_FAIL_POINT("drain_after");
     if (pipeline_.in_transaction() || !flushed) {
         throw Error(ErrorCode::kafka_not_drained,
                     "Stopped with " + std::to_string(pipeline_.outstanding()) +

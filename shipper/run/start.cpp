@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "config/fingerprint.h"
+#include "fail_point/fail_point.h"
 #include "run/logging.h"
 #include "source/precheck.h"
 
@@ -70,6 +71,7 @@ StartFacts look_at_source(Connection& connection, const TaskConfig& config, Sess
 Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& config, SessionMemory& memory,
                    Connection* connection) {
     facts.progress = pipeline.open();
+    WALFERRY_FAIL_POINT("progress_read");
     facts.progress_topic = pipeline.progress_topic();
     facts.accept_gap = std::exchange(memory.accept_gap, false);
     StartPlan plan = plan_start(facts);

@@ -59,7 +59,9 @@ Error too_large(const std::string& why, const FailedMessage& message, const Sink
         "Raise the topic's limit: " + tool("kafka-configs.sh", options) + " --alter --topic " +
             message.topic +
             " --add-config max.message.bytes=N; where [sink.kafka] sets "
-            "\"message.max.bytes\", raise it there too");
+            "\"message.max.bytes\", raise it there too; or choose in sink.oversize what is sent in place of "
+            "such a "
+            "message");
 }
 
 Error not_there(const std::string& why, const std::string& topic, const SinkOptions& options) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -244,7 +245,7 @@ void KafkaSink::connect(const std::atomic<bool>* stop) {
 
 Produced KafkaSink::produce(rd_kafka_topic_t* topic, std::string_view key, std::string_view value,
                             std::string_view position, uint32_t partition_hash, uint32_t group,
-                            std::string_view origin) {
+                            std::string_view origin, std::span<const MessageHeader> extra) {
     const size_t bytes = weight(key.size(), value.size());
     // A message larger than the whole bound still passes, alone.
     if (queued_bytes_ + bytes > options_.queue_bytes && queued_messages_ > 0 &&
@@ -253,7 +254,7 @@ Produced KafkaSink::produce(rd_kafka_topic_t* topic, std::string_view key, std::
 
     // Of the calls that take a header this is the cheapest, by measurement; the value is copied, which costs
     // no more than keeping it alive until its report.
-    std::array<rd_kafka_vu_t, 7> fields;
+    std::array<rd_kafka_vu_t, 7 + kMaxExtraHeaders> fields;
     fields[0].vtype = RD_KAFKA_VTYPE_RKT;
     fields[0].u.rkt = topic;
     fields[1].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
@@ -272,6 +273,8 @@ Produced KafkaSink::produce(rd_kafka_topic_t* topic, std::string_view key, std::
     };
     header(kPositionHeader, position);
     header(kOriginHeader, origin);
+    if (extra.size() > kMaxExtraHeaders) throw std::length_error("too many headers");
+    for (const MessageHeader& one : extra) header(one.name, one.value);
     rd_kafka_error_t* error = rd_kafka_produceva(producer_, fields.data(), count);
     if (error == nullptr) [[likely]] {
         if (queued_messages_++ == 0) last_progress_ = std::chrono::steady_clock::now();

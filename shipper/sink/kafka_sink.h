@@ -54,6 +54,13 @@ struct Acknowledged {
 // Instead of a partition hash: a progress record. It goes to partition 0 and belongs to no group.
 inline constexpr uint32_t kProgressMark = UINT32_MAX;
 
+// A record header beyond position and origin. The name ends in a zero byte.
+struct MessageHeader {
+    const char* name;
+    std::string_view value;
+};
+inline constexpr size_t kMaxExtraHeaders = 16;
+
 // The record headers that hold a message's position in the source, and where the source has it from.
 inline constexpr char kPositionHeader[] = "walferry.position";
 inline constexpr char kOriginHeader[] = "walferry.origin";
@@ -73,9 +80,10 @@ class KafkaSink {
 
     // Copies key, value and headers. A key or header whose data() is null is absent; an empty one is there
     // and empty. partition = partition_hash % number of partitions. queue_full: call poll() and try again.
+    // At most kMaxExtraHeaders in `extra`.
     Produced produce(rd_kafka_topic_s* topic, std::string_view key, std::string_view value,
                      std::string_view position, uint32_t partition_hash, uint32_t group,
-                     std::string_view origin = {});
+                     std::string_view origin = {}, std::span<const MessageHeader> extra = {});
 
     // Readable when poll() has something to do. Owned by the sink.
     int wake_fd() const { return wake_fd_; }

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <utility>
 
+#include "fail_point/fail_point.h"
+
 namespace walferry {
 namespace {
 
@@ -144,6 +146,7 @@ SlotStart create_slot(Connection& connection, const std::string& name, const std
     if (!position)
         throw Error(ErrorCode::source_protocol, "The answer to CREATE_REPLICATION_SLOT cannot be read",
                     "It has no consistent_point", "Reach the server directly, without a pooler between");
+    WALFERRY_FAIL_POINT("slot_created");
     return {true, *position, created.value(0, "snapshot_name").value_or("")};
 }
 

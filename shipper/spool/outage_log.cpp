@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "fail_point/fail_point.h"
 #include "common/wire/frame.h"
 #include "common/wire/frame_writer.h"
 
@@ -543,6 +544,7 @@ void OutageLog::check_usable() const {
 }
 
 void OutageLog::synchronise(int file, const fs::path& path) {
+    WALFERRY_FAIL_POINT("spool_sync");
     const int result = options_.synchronise != nullptr ? options_.synchronise(file) : ::fdatasync(file);
     if (result == 0) return;
     failed_ = true;

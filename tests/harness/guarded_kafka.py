@@ -5,7 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka.admin import (AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType)
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType,
+                                   ResourceType)
 
 from harness.kafka import Kafka
 from harness.proxy import Proxy
@@ -29,6 +30,21 @@ class GuardedKafka:
         rules = [AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation,
                             AclPermissionType.ALLOW) for operation in operations]
         for future in self.broker.admin.create_acls(rules).values():
+            future.result(timeout=30)
+
+    def allow_transactions(self, transactional_id: str) -> None:
+        """Lets USER have producers with the id."""
+        rules = [AclBinding(ResourceType.TRANSACTIONAL_ID, transactional_id, ResourcePatternType.LITERAL, f"User:{USER}",
+                            "*", operation, AclPermissionType.ALLOW)
+                 for operation in (AclOperation.WRITE, AclOperation.DESCRIBE)]
+        for future in self.broker.admin.create_acls(rules).values():
+            future.result(timeout=30)
+
+    def withdraw(self, topic: str) -> None:
+        """Takes back all that allow() gave for the topic."""
+        rules = AclBindingFilter(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{USER}", None,
+                                 AclOperation.ANY, AclPermissionType.ANY)
+        for future in self.broker.admin.delete_acls([rules]).values():
             future.result(timeout=30)
 
 

@@ -57,18 +57,25 @@ def _java(*arguments: str, heap: str, folder: Path) -> list[str]:
             "-cp", f"{LIBRARIES}/*", *arguments]
 
 
+def new_cluster_id() -> str:
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
+    return "k" + cluster[1:]  # an id that begins with "-" would be taken for an option
+
+
 class Kafka:
     """Created stopped, with formatted storage; start() it. Ports and data stay the same over restarts.
 
     properties: further broker properties; format_arguments: for StorageTool (--add-scram …); client: what clients
-    of this harness need in addition to the address (sasl.*).
+    of this harness need in addition to the address (sasl.*). port and cluster_id: given to a node of a cluster,
+    whose fellows have to know them.
     """
 
     def __init__(self, run: Run, properties: Mapping[str, Any] | None = None, *, heap: str = "512m",
-                 format_arguments: Sequence[str] = (), client: Mapping[str, Any] | None = None) -> None:
+                 format_arguments: Sequence[str] = (), client: Mapping[str, Any] | None = None,
+                 port: int | None = None, cluster_id: str | None = None) -> None:
         self._run = run
         self._heap = heap
-        self.port = free_port()
+        self.port = port or free_port()
         self.brokers = f"127.0.0.1:{self.port}"
         # Tests stop brokers on purpose: librdkafka's complaints about it would only drown what matters.
         self._client = {"bootstrap.servers": self.brokers, "reconnect.backoff.max.ms": 200, "logger": _SILENT,
@@ -97,18 +104,20 @@ class Kafka:
             **(properties or {}),
         }
         self._write_properties()
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
-        cluster = "k" + cluster[1:]  # an id that begins with "-" would be taken for an option
-        done = subprocess.run(_java("kafka.tools.StorageTool", "format", "-t", cluster, "-c",
-                                    str(self._properties_file), *format_arguments, heap="128m",
-                                    folder=self._properties_file.parent),
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"formatting Kafka's storage failed:\n{done.stdout}{done.stderr}")
+        self.tool("kafka.tools.StorageTool", "format", "-t", cluster_id or new_cluster_id(), "-c",
+                  str(self._properties_file), *format_arguments)
 
     def _write_properties(self) -> None:
         lines = [f"{name}={value}\n" for name, value in self.properties.items()]
         self._properties_file.write_text("".join(lines), encoding="utf-8")
+
+    def tool(self, main_class: str, *arguments: str) -> str:
+        """Runs one of Kafka's own tools by its main class; its output."""
+        done = subprocess.run(_java(main_class, *arguments, heap="128m", folder=self._properties_file.parent),
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{main_class} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     # --- starting and stopping ---
 
@@ -189,8 +198,9 @@ class Kafka:
         """Names of the topics, internal ones left out."""
         return sorted(name for name in self.admin.list_topics(timeout=10).topics if not name.startswith("__"))
 
-    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None,
+                     replication: int = 1) -> None:
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=replication, config=dict(config or {}))
         self.admin.create_topics([topic])[name].result(timeout=30)
         wait_until(lambda: len(self._partitions(name)) == partitions, f"topic {name}", 30)
 
@@ -230,8 +240,8 @@ class Kafka:
                          **{name.replace("_", "."): value for name, value in settings.items()}})
 
     def end_offsets(self, topic: str) -> dict[int, int]:
-        """The offset after the last record of each partition; empty when there is no such topic."""
-        consumer = self.consumer()
+        """The offset after the last record of each partition, committed or not; empty when there is no such topic."""
+        consumer = self.consumer(isolation_level="read_uncommitted")
         try:
             return {partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
                     for partition in self._partitions(topic)}

@@ -1,4 +1,5 @@
-"""A TCP proxy on 127.0.0.1 that a test turns against the two sides: it cuts, stalls, refuses, changes bytes."""
+"""A TCP proxy on 127.0.0.1 that a test turns against the two sides: it cuts, stalls, strands, slows, refuses, changes
+bytes."""
 
 import contextlib
 import select
@@ -53,6 +54,9 @@ class Proxy:
         self.port = free_port()
         self.accepted = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._stranded: set[socket.socket] = set()
+        self._latency = 0.0
+        self._rate = 0
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
@@ -97,7 +101,23 @@ class Proxy:
         self._flowing.clear()
 
     def flow(self) -> None:
+        """Ends what stall() and slow() began."""
+        self.fast()
         self._flowing.set()
+
+    def strand(self) -> None:
+        """The connections that are there lose their other end without a word, as when a firewall forgets them: what
+        is sent on them is taken and vanishes, and neither side learns that the other has closed. New ones are good."""
+        with self._lock:
+            for pair in self._pairs:
+                self._stranded.update(pair)
+
+    def slow(self, rate: int, latency: float = 0.0) -> None:
+        """Each piece arrives `latency` seconds late, and no more than `rate` bytes a second in each direction."""
+        self._latency, self._rate = latency, rate
+
+    def fast(self) -> None:
+        self._latency, self._rate = 0.0, 0
 
     def change_once(self, marker: bytes, change: Change) -> None:
         """The next piece of the server's bytes that holds the marker goes through `change` first."""
@@ -145,8 +165,15 @@ class Proxy:
                 self._flowing.wait()
                 if not select.select([source], [], [], 0.1)[0]:
                     continue
-                data = source.recv(_CHUNK)
+                data = source.recv(min(_CHUNK, self._rate // 20 or _CHUNK) or 1)
                 self._flowing.wait()
+                rate = self._rate
+                if rate:
+                    self._closed.wait(self._latency + len(data) / rate)
+                if source in self._stranded:
+                    if data:
+                        continue
+                    return
                 last = not data
                 if from_server and self._once is not None and self._once[0] in data:
                     change = self._once[1]

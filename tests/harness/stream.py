@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,19 +19,23 @@ from harness.run import wait_until
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """The header walferry.position: system identifier, timeline, commit LSN, ordinal, and which part of that change."""
+    """The header walferry.position: system identifier, timeline, commit LSN, ordinal, which part of that change, and of a
+    split record's chunks which one; the last one, as every record that is not split, has none."""
 
     system: int
     timeline: int
     lsn: int
     ordinal: int
     part: int = 0
+    chunk: int = sys.maxsize
 
 
 def position(record: Record) -> Position:
     system, timeline, lsn, ordinal = record.header["walferry.position"].decode("ascii").split(":")
+    ordinal, _, chunk = ordinal.partition(".c")
     ordinal, _, part = ordinal.partition(".")
-    return Position(int(system), int(timeline), lsn_from_text(lsn), int(ordinal), int(part or 0))
+    return Position(int(system), int(timeline), lsn_from_text(lsn), int(ordinal), int(part or 0),
+                    int(chunk or sys.maxsize))
 
 
 def without_repeats(records: Iterable[Record]) -> tuple[list[Record], int]:

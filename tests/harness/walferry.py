@@ -64,10 +64,12 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 class Walferry:
-    """One `walferry run`; `task` is a dict or the text of a task file. Created stopped; start() it."""
+    """One `walferry run`; `task` is a dict or the text of a task file, `command` the executable if not that of binary().
+    Created stopped; start() it."""
 
-    def __init__(self, run: Run, task: Mapping[str, Any] | str) -> None:
+    def __init__(self, run: Run, task: Mapping[str, Any] | str, command: Path | None = None) -> None:
         self._run = run
+        self._command = command
         folder = run.subfolder("walferry")
         self.task_file = folder / "task.toml"
         self.task_file.write_text(task if isinstance(task, str) else to_toml(task), encoding="utf-8")
@@ -80,7 +82,7 @@ class Walferry:
         """Starts the command; `wrapper`s such as valgrind go into $WALFERRY_BIN."""
         self._log_start = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
-            self._process = self._run.start([binary(), "run", self.task_file, *arguments], stdout=log, stderr=log,
+            self._process = self._run.start([self._command or binary(), "run", self.task_file, *arguments], stdout=log, stderr=log,
                                             end_signal=signal.SIGKILL, cwd=self.task_file.parent,
                                             env={**os.environ, **(environment or {})})
         return self
