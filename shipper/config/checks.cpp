@@ -136,6 +136,8 @@ std::string check_progress_topic_template(std::string_view text) {
             return fmt::format("has {}, but the progress is that of the whole task", placeholder);
         }
     }
+    if (text.find("{name}") == std::string_view::npos)
+        return "has no {name}, but each task needs a progress topic of its own";
     return check_topic_template(text);
 }
 

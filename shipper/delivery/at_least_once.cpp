@@ -47,8 +47,9 @@ void AtLeastOnce::poll(std::chrono::milliseconds wait) {
 }
 
 // An offset serves as a place to begin reading once everything that stands before it is covered by the
-// record: so what is noted now serves a record that comes later. What was found there, not written, may be
-// anywhere.
+// record: so what is noted now serves a record that comes later. What was found there, not written, stands
+// before what is written now, so that has to be passed first. (recovering() lasts for as long as a topic may
+// come that was not looked at: all of a backlog.)
 void AtLeastOnce::note_offsets(const Frontier& frontier) {
     if (noted_ && noted_->bound <= tracker_.confirmed()) {
         for (auto& [topic, partitions] : noted_->ends) {
@@ -57,7 +58,7 @@ void AtLeastOnce::note_offsets(const Frontier& frontier) {
         }
         noted_.reset();
     }
-    if (noted_ || recovering()) return;
+    if (noted_ || !past_what_was_found(frontier)) return;
     noted_.emplace();
     noted_->bound = frontier.open ? Lsn{frontier.open->commit.value + 1} : frontier.produced;
     for (const auto& [topic, ends] : topics().offsets()) {

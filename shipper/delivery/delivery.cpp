@@ -101,26 +101,31 @@ std::optional<ProgressRecord> Delivery::open() {
         WALFERRY_FAIL_POINT("fence_after");
     }
     progress_topic_ = topics_.get_compacted(progress_topic_name_);
-    TopicReader reader(active_->options(), [this] { return keep_going_(); });
-    const TopicReader::Bounds bounds = reader.bounds({progress_topic_name_, 0});
-    std::optional<ProgressRecord> last;
-    for (int64_t look = kFirstLook; !last && bounds.begin < bounds.end; look *= kLookFurther) {
-        const int64_t from = std::max(bounds.begin, bounds.end - look);
-        old_epochs_.clear();
-        read_records(reader, from, bounds.end, [&](uint64_t epoch, ProgressRecord found) {
-            if (old_epochs_.empty() || old_epochs_.back() != epoch) old_epochs_.push_back(epoch);
-            last = last ? combined(*last, found) : std::move(found);
-        });
-        if (from == bounds.begin) break;
-    }
-    read_to_ = bounds.end;
-    // Transactions that the last instance has left open would hide the ends of topics.
+    std::optional<ProgressRecord> last = read_last();
+    // Transactions that the last instance has left open would hide the ends of topics; one whose commit was
+    // under way may have moved the progress.
     if (last && last->exactly_once && !exactly_once()) {
         for (const SinkOptions& options : ExactlyOnce::producers(config_)) {
             KafkaSink producer(options);
             fence(producer, keep_going_);
         }
+        last = read_last();
     }
+    return last;
+}
+
+std::optional<ProgressRecord> Delivery::read_last() {
+    TopicReader reader(active_->options(), [this] { return keep_going_(); });
+    const TopicReader::Bounds bounds = reader.bounds({progress_topic_name_, 0});
+    std::optional<ProgressRecord> last;
+    for (int64_t look = kFirstLook; !last && bounds.begin < bounds.end; look *= kLookFurther) {
+        const int64_t from = std::max(bounds.begin, bounds.end - look);
+        read_records(reader, from, bounds.end, [&](uint64_t, ProgressRecord found) {
+            last = last ? combined(*last, found) : std::move(found);
+        });
+        if (from == bounds.begin) break;
+    }
+    read_to_ = bounds.end;
     return last;
 }
 
@@ -218,6 +223,10 @@ void Delivery::begin_group(const Wait& wait) {
 void Delivery::end_group(Lsn end, const Frontier& frontier) {
     tracker_.close(end);
     finish_group(frontier);
+}
+
+bool Delivery::past_what_was_found(const Frontier& frontier) const {
+    return !read_back_ || read_back_->highest() < (frontier.open ? frontier.open->commit : frontier.produced);
 }
 
 ProgressRecord Delivery::record_of(const Frontier& frontier) {

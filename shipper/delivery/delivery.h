@@ -131,10 +131,13 @@ class Delivery {
     // Writes base() and waits until Kafka has it.
     virtual void write_base() = 0;
 
+    std::optional<ProgressRecord> read_last();
     std::string record_key(uint64_t epoch) const;
     // Calls with each record of the task from there on; the end that was read to.
     int64_t read_records(TopicReader& reader, int64_t from, int64_t end,
                          const std::function<void(uint64_t, ProgressRecord)>& visit);
+    // Whether everything that was found in the topics stands before what is produced now.
+    bool past_what_was_found(const Frontier& frontier) const;
     ProgressRecord record_of(const Frontier& frontier);
     // Into the active producer.
     void produce_record(const ProgressRecord& record);
@@ -157,9 +160,8 @@ class Delivery {
     std::string progress_topic_name_;
     std::optional<TopicHandle> progress_topic_;
     ProgressRecord base_;
-    uint64_t sequence_ = 0;             // of the last record
-    int64_t read_to_ = 0;               // offset in the progress topic that open() came to
-    std::vector<uint64_t> old_epochs_;  // of which records are there
+    uint64_t sequence_ = 0;  // of the last record
+    int64_t read_to_ = 0;    // offset in the progress topic that open() came to
     std::unique_ptr<ReadBack> read_back_;
     std::unordered_map<const void*, const WrittenPositions*> written_;
     uint64_t skipped_ = 0;

@@ -15,8 +15,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// While the task is so far behind, latency counts for less than the commits' cost.
+// While the task is so far behind, latency counts for less than the commits' cost. With few messages it is
+// slow for another reason, or the clocks differ.
 constexpr int64_t kBehindMs = 1000;
+constexpr uint64_t kManyMessages = 10'000;
 constexpr int kBehindFactor = 10;
 // Part of transaction.timeout.ms that a transaction may be open: the rest is for its commit.
 constexpr int kTimeoutPart = 2;
@@ -75,6 +77,7 @@ void ExactlyOnce::begin_transaction() {
     WALFERRY_FAIL_POINT("kafka_begin_transaction");
     walferry::begin_transaction(*active_);
     open_ = true;
+    behind_ = false;
     opened_at_ = Clock::now();
     messages_ = bytes_ = 0;
 }
@@ -84,13 +87,19 @@ void ExactlyOnce::start_group(const Wait& wait) {
     if (!open_) begin_transaction();
 }
 
-bool ExactlyOnce::due(const Frontier& frontier) const {
+// A transaction that is closed waits for the other producer's commit, and so does all that comes next: until
+// that one is over, more may as well go into this one.
+bool ExactlyOnce::due(const Frontier& frontier) {
     if (messages_ >= static_cast<uint64_t>(config_.sink.commit_rows) ||
         bytes_ >= config_.sink.commit_bytes.value)
         return true;
-    const auto age = Clock::now() - opened_at_;
-    if (age < interval_) return false;
-    return frontier.behind_ms <= kBehindMs || age >= std::min(interval_ * kBehindFactor, longest_);
+    behind_ = frontier.behind_ms > kBehindMs && messages_ >= kManyMessages;
+    return Clock::now() >= due_at();
+}
+
+ExactlyOnce::Clock::time_point ExactlyOnce::due_at() const {
+    const milliseconds interval = behind_ ? interval_ * kBehindFactor : interval_;
+    return opened_at_ + (committing_ ? longest_ : std::min(interval, longest_));
 }
 
 void ExactlyOnce::finish_group(const Frontier& frontier) {
@@ -159,7 +168,7 @@ void ExactlyOnce::tick(const Frontier& frontier, bool now) {
 
 std::optional<Delivery::Clock::time_point> ExactlyOnce::next_tick() const {
     if (!open_ || closing_ || in_group()) return std::nullopt;
-    return opened_at_ + interval_;
+    return due_at();
 }
 
 void ExactlyOnce::write_base() {

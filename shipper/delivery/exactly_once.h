@@ -46,7 +46,9 @@ class ExactlyOnce final : public Delivery {
     void close(const Frontier& frontier);
     // Goes on with what has been waited for.
     void advance();
-    bool due(const Frontier& frontier) const;
+    bool due(const Frontier& frontier);
+    // When the open transaction is to end, unless it has become large by then.
+    Clock::time_point due_at() const;
 
     Committer committer_;
     int wake_fd_ = -1;  // an epoll: readable when one of the others is
@@ -55,6 +57,7 @@ class ExactlyOnce final : public Delivery {
     bool closing_ = false;                          // it takes no more: its messages are being acknowledged
     std::optional<ProgressRecord> closing_record_;  // its record
     std::optional<ProgressRecord> committing_;      // of the other producer, whose commit is under way
+    bool behind_ = false;                           // it stays open for longer
     Clock::time_point opened_at_;
     Clock::time_point closed_at_;
     std::chrono::milliseconds longest_;  // that a transaction may be open

@@ -54,6 +54,7 @@ bool ReadBack::take(const ReadRecord& record, const std::string& topic, WrittenP
                     "Decide what becomes of the lost changes in Kafka; then start once with --accept-gap, "
                     "which goes on with the server's present history.");
     }
+    highest_ = std::max(highest_, commit);
     written.add(position->message);
     return false;
 }

@@ -36,6 +36,8 @@ class ReadBack {
     // Null if the topic holds nothing of interest. The result stays valid.
     const WrittenPositions* find(const std::string& topic);
 
+    // Largest commit LSN of what was found so far.
+    Lsn highest() const { return highest_; }
     uint64_t messages() const { return messages_; }  // found so far
     uint64_t records() const { return records_; }    // looked at so far
 
@@ -48,6 +50,7 @@ class ReadBack {
     Scope scope_;
     PartitionOffsets from_;
     std::map<std::string, WrittenPositions> topics_;
+    Lsn highest_;
     uint64_t messages_ = 0;
     uint64_t records_ = 0;
 };

@@ -267,6 +267,13 @@ void OutageSession::drain() {
     paused_ = true;
     serve_source(milliseconds(0));
     if (mid_transaction_ || pipeline_->in_transaction()) {
+        // A transaction larger than the log can never end in it. It comes from the server then, as it would
+        // without a log; what of it is in the log was never confirmed.
+        pipeline_->tick(true);
+        if (!room_ && log_.end() <= pipeline_->recorded()) {
+            drained_ = true;
+            return;
+        }
         serve_source(kIdleWait);
         return;
     }

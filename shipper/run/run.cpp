@@ -91,6 +91,9 @@ class Task {
     using Clock = std::chrono::steady_clock;
     // Until another process of this task has let go of the outage log.
     static constexpr milliseconds kLogInterval{500};
+    // The log gives back room segment by segment.
+    static constexpr uint64_t kLargestSegment = uint64_t(64) << 20;
+    static constexpr uint64_t kSegments = 16;
 
     // One session, until it ends by a signal (nothing is returned) or fails.
     std::optional<Error> attempt() {
@@ -104,6 +107,8 @@ class Task {
                 if (pipeline_) drop_pipeline();
                 OutageSession(config_, *outage_log_, pipeline_, counters_, report_, memory_, stop_).run();
                 outage_ = false;
+                // The beginning of a transaction that did not fit is dropped when the log is opened.
+                if (!stop_.load() && !outage_log_->empty()) outage_log_.reset();
                 return std::nullopt;
             }
             if (!pipeline_) {
@@ -132,7 +137,10 @@ class Task {
     void open_outage_log() {
         const std::filesystem::path folder =
             std::filesystem::path(config_.spool.directory) / (config_.name + ".outage");
-        outage_log_ = std::make_unique<OutageLog>(folder, config_.name, config_.spool.outage_size.value);
+        const uint64_t limit = config_.spool.outage_size.value;
+        outage_log_ = std::make_unique<OutageLog>(
+            folder, config_.name, limit,
+            OutageLogOptions{.segment_bytes = std::min(kLargestSegment, limit / kSegments)});
         memory_.log_id = outage_log_->id();
         if (outage_log_->dropped_bytes() > 0)
             log_info("dropped from the outage log what was not synchronised: it comes again",

@@ -19,8 +19,9 @@ constexpr milliseconds kStandByInterval{250};
 bool stand_by(Connection& connection, SlotInfo slot, const TaskConfig& config, SessionMemory& memory,
               const std::atomic<bool>& stop) {
     const std::string application = "walferry-" + config.name;
-    const std::string takeover = std::to_string(config.source.takeover_timeout.count());
     int ended_pid = 0;
+    std::string last_reply;
+    auto replied_at = std::chrono::steady_clock::now();
     bool waited = false;
     while (slot.active_pid) {
         const std::optional<SlotHolder> holder = find_holder(connection, slot);
@@ -31,11 +32,20 @@ bool stand_by(Connection& connection, SlotInfo slot, const TaskConfig& config, S
         }
         if (holder) memory.standing_by = waited = true;
         // Its own timeout ends a connection whose client takes nothing any more; this also one that has
-        // nothing to send.
-        const QueryResult silent = connection.query(
-            "SELECT pid FROM pg_catalog.pg_stat_replication WHERE pid = " + std::to_string(*slot.active_pid) +
-            " AND pg_catalog.now() - reply_time > " + takeover + " * interval '1 millisecond'");
-        if (!silent.rows.empty() && ended_pid != *slot.active_pid) {
+        // nothing to send. By our clock: the time of a reply is told by that of the other shipper.
+        const QueryResult reply =
+            connection.query("SELECT reply_time FROM pg_catalog.pg_stat_replication WHERE pid = " +
+                             std::to_string(*slot.active_pid));
+        const std::string replied =
+            std::to_string(*slot.active_pid) + " " +
+            (reply.rows.empty() ? std::string() : reply.value(0, "reply_time").value_or(""));
+        const auto now = std::chrono::steady_clock::now();
+        if (replied != last_reply) {
+            last_reply = replied;
+            replied_at = now;
+        }
+        if (!reply.rows.empty() && now - replied_at > config.source.takeover_timeout &&
+            ended_pid != *slot.active_pid) {
             ended_pid = *slot.active_pid;
             log_warning(
                 "the other shipper is silent: ending its connection",

@@ -73,7 +73,7 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     facts.progress = pipeline.open();
     WALFERRY_FAIL_POINT("progress_read");
     facts.progress_topic = pipeline.progress_topic();
-    facts.accept_gap = std::exchange(memory.accept_gap, false);
+    facts.accept_gap = memory.accept_gap;
     StartPlan plan = plan_start(facts);
 
     ProgressRecord record = facts.progress.value_or(ProgressRecord{});
@@ -117,13 +117,14 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     record.state = ProgressRecord::State::streaming;
     record.tail = plan.read_back;
     pipeline.announce(record);
+    memory.accept_gap = false;
     std::optional<ReadBack::Scope> scope;
     if (plan.read_back && config.sink.headers == Headers::position) {
         scope.emplace();
         scope->system = facts.server.system;
         scope->after = record.position;
         scope->ends = facts.ends;
-        scope->lost_history_accepted = plan.accepted.has_value();
+        scope->lost_history_accepted = facts.accept_gap;
     }
     pipeline.begin(record, std::move(scope), facts.server.flushed);
     return facts.slot ? facts.slot->confirmed_flush : record.position;

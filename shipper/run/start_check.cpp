@@ -161,8 +161,10 @@ StartPlan plan_start(const StartFacts& facts) {
     }
     plan.make_slot = !facts.slot;
     if (facts.slot) plan.position = plan.reread = facts.slot->confirmed_flush;
-    // Rows after the position may be in Kafka already.
-    plan.read_back = facts.slot.has_value();
+    // Rows after the position may be in Kafka already; but where the server was set back, what stands there
+    // at the same positions are other rows.
+    plan.read_back =
+        facts.slot.has_value() && (!plan.accepted || plan.accepted->code() != ErrorCode::source_behind);
     return plan;
 }
 

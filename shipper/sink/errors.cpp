@@ -170,6 +170,17 @@ Error transaction_error(rd_kafka_resp_err_t code, const std::string& detail, con
     }
 }
 
+Error compacted_topic_missing(const std::string& topic, const SinkOptions& options) {
+    SinkOptions one = options;
+    one.topic_partitions = 1;
+    return Error(
+        ErrorCode::kafka_topic_missing, "Topic " + quoted(topic) + " does not exist",
+        "sink.create_topics is off (Kafka also hides a topic that the user may not describe); without "
+        "it the task could not remember how far it has come",
+        "Create it: " + create_topic_command(one, topic) +
+            " --config cleanup.policy=compact, or set create_topics = true");
+}
+
 Error client_error(const std::string& detail) {
     if (rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
         return Error(

@@ -28,6 +28,8 @@ Error delivery_error(rd_kafka_resp_err_t code, const std::string& detail, const 
 Error fatal_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options);
 // A transaction could not be begun or committed, or the producer was fenced.
 Error transaction_error(rd_kafka_resp_err_t code, const std::string& detail, const SinkOptions& options);
+// A topic is missing that has to be compacted, and may not be created.
+Error compacted_topic_missing(const std::string& topic, const SinkOptions& options);
 // rd_kafka_new() failed; call it at once.
 Error client_error(const std::string& detail);
 // Reading a topic was refused.

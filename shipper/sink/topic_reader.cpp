@@ -74,7 +74,16 @@ std::string_view position_header(const rd_kafka_message_t& message) {
 }  // namespace
 
 TopicReader::TopicReader(const SinkOptions& options, KeepGoing keep_going)
-    : options_(options), keep_going_(std::move(keep_going)) {
+    : options_(options), keep_going_(std::move(keep_going)), consumer_(make_consumer("read_committed")) {
+    try {
+        ends_ = make_consumer("read_uncommitted");
+    } catch (...) {
+        rd_kafka_destroy_flags(consumer_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        throw;
+    }
+}
+
+rd_kafka_t* TopicReader::make_consumer(const char* isolation) const {
     rd_kafka_conf_t* conf = rd_kafka_conf_new();
     std::array<char, 512> text{};
     const auto set = [&](const std::string& name, const std::string& value) {
@@ -87,7 +96,7 @@ TopicReader::TopicReader(const SinkOptions& options, KeepGoing keep_going)
     };
     set("bootstrap.servers", options_.brokers);
     set("client.id", options_.client_id);
-    set("isolation.level", "read_committed");
+    set("isolation.level", isolation);
     set("enable.partition.eof", "true");
     set("fetch.wait.max.ms", "20");
     set("fetch.error.backoff.ms", "50");
@@ -98,16 +107,18 @@ TopicReader::TopicReader(const SinkOptions& options, KeepGoing keep_going)
     for (const auto& [name, value] : options_.properties) {
         if (concerns_connections(name)) set(name, value);
     }
-    consumer_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text.data(), text.size());
-    if (consumer_ == nullptr) {
+    rd_kafka_t* consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text.data(), text.size());
+    if (consumer == nullptr) {
         rd_kafka_conf_destroy(conf);
         throw client_error(text.data());
     }
+    return consumer;
 }
 
 TopicReader::~TopicReader() {
     for (const auto& [name, topic] : topics_) rd_kafka_topic_destroy(topic);
-    rd_kafka_destroy_flags(consumer_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    for (rd_kafka_t* consumer : {consumer_, ends_})
+        rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 rd_kafka_topic_t* TopicReader::topic(const std::string& name) {
@@ -150,7 +161,7 @@ TopicReader::Bounds TopicReader::bounds(const PartitionRef& ref) {
     while (true) {
         Bounds bounds;
         const rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(consumer_, ref.topic.c_str(), ref.partition, &bounds.begin,
+            rd_kafka_query_watermark_offsets(ends_, ref.topic.c_str(), ref.partition, &bounds.begin,
                                              &bounds.end, static_cast<int>(kSlice.count()) * 5);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return bounds;
         if (!keep_going_()) throw stopped();

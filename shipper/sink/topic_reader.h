@@ -73,7 +73,10 @@ class TopicReader {
 
     SinkOptions options_;
     KeepGoing keep_going_;
+    rd_kafka_s* make_consumer(const char* isolation) const;
+
     rd_kafka_s* consumer_ = nullptr;
+    rd_kafka_s* ends_ = nullptr;  // sees also what is not committed, and so where a topic really ends
     std::unordered_map<std::string, rd_kafka_topic_s*> topics_;
 };
 

@@ -53,9 +53,7 @@ TopicHandle Topics::get_compacted(const std::string& name) {
     if (const auto found = handles_.find(name); found != handles_.end()) return found->second;
     if (!listed_) list();
     if (!existing_.contains(name)) {
-        if (!sink_.options().create_topics)
-            throw delivery_error(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, {}, {.topic = name},
-                                 sink_.options());
+        if (!sink_.options().create_topics) throw compacted_topic_missing(name, sink_.options());
         create(std::span(&name, 1), true);
     }
     return handle(name, false);

@@ -5,6 +5,7 @@ the first and the last record and holds no start-up; what start-up costs is its 
 """
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from bench.drain import copy_slot, load_behind_slot
 from bench.measure import cpu_seconds, memory_mb, summaries
@@ -31,6 +32,7 @@ _SLOT, _COPY = "bench_base", "bench_run"
 _TIMEOUT_S = 1800.0
 _SAMPLE = 1000
 _WARM_UP_RECORDS = 500_000
+_numbers = itertools.count(1)
 
 
 def broker_version() -> str:
@@ -41,9 +43,12 @@ def broker_version() -> str:
     return "unknown"
 
 
-def task(postgres: Postgres, kafka: Kafka, dbname: str, slot: str, topic: str) -> dict[str, Any]:
-    return {"name": "bench", "source": {"dsn": postgres.dsn(dbname), "slot": slot},
-            "sink": {"brokers": kafka.brokers, "format": "canal-json", "topic": topic, "kafka": SHIPPER_KAFKA}}
+def task(postgres: Postgres, kafka: Kafka, dbname: str, slot: str, topic: str,
+         delivery: str = "at-least-once") -> dict[str, Any]:
+    """A task of which Kafka knows nothing yet: it begins where the slot stands."""
+    return {"name": f"bench-{next(_numbers)}", "source": {"dsn": postgres.dsn(dbname), "slot": slot, "create_slot": False},
+            "sink": {"brokers": kafka.brokers, "format": "canal-json", "topic": topic, "delivery": delivery,
+                     "kafka": SHIPPER_KAFKA}}
 
 
 @dataclass(frozen=True)
@@ -117,16 +122,21 @@ class Bench:
         wait_until(served, f"a reader of slot {slot}", 120)
         return found[0]
 
-    def arrival(self, topic: str) -> Arrival:
-        consumer = self.kafka.consumer()
+    def arrival(self, topic: str, transactional: bool = False) -> Arrival:
+        """`transactional`: some of the offsets are those of Kafka's own marks."""
+        consumer = self.kafka.consumer(enable_partition_eof=transactional)
         try:
             begin = TopicPartition(topic, 0, 0)
             end = consumer.get_watermark_offsets(begin, timeout=10)[1]
             if end == 0:
                 raise RuntimeError(f"nothing arrived in topic {topic}")
             consumer.assign([begin])
-            sample = _read(consumer, min(end, _SAMPLE))
-            first, middle, last = (_time_of(consumer, topic, offset) for offset in (0, end // 2, end - 1))
+            sample = read_records(consumer, min(end, _SAMPLE))
+            first, middle = (_time_of(consumer, topic, offset) for offset in (0, end // 2))
+            records, last = end, _time_of(consumer, topic, end - 1) if not transactional else 0
+            if transactional:
+                consumer.seek(begin)
+                records, last = _count(consumer)
 
             def rate_from(start: int) -> float:
                 # Records that came in one batch with the first one were made before the clock started.
@@ -139,28 +149,28 @@ class Bench:
         size = sum(len(message.value() or b"") + len(message.key() or b"")
                    + sum(len(name) + len(value) for name, value in message.headers() or []) for message in sample)
         logs = (Path(self.kafka.properties["log.dirs"]) / f"{topic}-0").glob("*.log")
-        return Arrival(end, first, (last - first) / 1000, rate, second_half_rate, size / len(sample),
-                       sum(log.stat().st_size for log in logs) / end)
+        return Arrival(records, first, (last - first) / 1000, rate, second_half_rate, size / len(sample),
+                       sum(log.stat().st_size for log in logs) / records)
 
     def first_value(self, topic: str) -> bytes:
         """The value of the topic's first record."""
         consumer = self.kafka.consumer()
         try:
             consumer.assign([TopicPartition(topic, 0, 0)])
-            return bytes(_read(consumer, 1)[0].value())
+            return bytes(read_records(consumer, 1)[0].value())
         finally:
             consumer.close()
 
     def measure(self, workload: Workload) -> dict[str, Any]:
         with self.backlog(workload, "walferry") as (rows, end):
-            runs = [self._once(workload, rows, end) for _ in range(self.repetitions)]
+            runs = [self.once(workload, rows, end) for _ in range(self.repetitions)]
         return {"title": workload.title, "rows": rows, **summaries(runs)}
 
-    def _once(self, workload: Workload, rows: int, end: int) -> dict[str, float]:
+    def once(self, workload: Workload, rows: int, end: int, delivery: str = "at-least-once") -> dict[str, float]:
         with self.slot_and_topic(workload, "walferry") as (slot, topic):
             broker_before = cpu_seconds(self.kafka.pid)
             started = time.time()
-            walferry = Walferry(self.run, task(self.postgres, self.kafka, workload.name, slot, topic)).start()
+            walferry = Walferry(self.run, task(self.postgres, self.kafka, workload.name, slot, topic, delivery)).start()
             walsender = self.wait_walsender(slot, walferry.running)
             self.postgres.wait_confirmed(slot, end, _TIMEOUT_S)
             walsender_cpu, shipper_cpu = cpu_seconds(walsender), cpu_seconds(walferry.pid)
@@ -169,13 +179,13 @@ class Bench:
             status = walferry.stop()
             if status != 0:
                 raise RuntimeError(f"walferry ended with status {status}:\n{walferry.log()[-4000:]}")
-            arrival = self.arrival(topic)
+            arrival = self.arrival(topic, transactional=delivery == "exactly-once")
         if arrival.records != rows:
             raise RuntimeError(f"{workload.name}: {rows} rows were changed and {arrival.records} records arrived")
         cpu = {"shipper": shipper_cpu, "walsender": walsender_cpu, "broker": broker_cpu}
         found = result(rows, arrival, started, cpu)
         found |= {"shipper_peak_rss_mb": peak, "walsender_peak_rss_mb": walsender_peak}
-        self.say(f"kafka {workload.name}: {line(found)}")
+        self.say(f"kafka {workload.name}, {delivery}: {line(found)}")
         return found
 
 
@@ -196,10 +206,26 @@ def line(found: Mapping[str, float]) -> str:
 
 def _time_of(consumer: Any, topic: str, offset: int) -> int:
     consumer.seek(TopicPartition(topic, 0, offset))
-    return int(_read(consumer, 1)[0].timestamp()[1])
+    return int(read_records(consumer, 1)[0].timestamp()[1])
 
 
-def _read(consumer: Any, count: int) -> list[Any]:
+def _count(consumer: Any) -> tuple[int, int]:
+    """How many records there are from here to the end, and when the last of them was appended."""
+    records, last = 0, 0
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for message in consumer.consume(10_000, timeout=1.0):
+            error = message.error()
+            if error is None:
+                records, last = records + 1, int(message.timestamp()[1])
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return records, last
+            else:
+                raise RuntimeError(f"reading the topic failed: {error}")
+    raise TimeoutError(f"the end of the topic did not come after {records} records")
+
+
+def read_records(consumer: Any, count: int) -> list[Any]:
     messages: list[Any] = []
     deadline = time.monotonic() + 30
     while len(messages) < count:

@@ -28,7 +28,7 @@ def _once(bench: Bench, streaming: bool) -> dict[str, Any]:
     try:
         connection = server.connect(name)
         _WORKLOAD.prepare(connection, rows)
-        settings = {"source": {"streaming": streaming}, "spool": {"directory": str(spool), "size": "64GB"}}
+        settings = {"source": {"streaming": streaming, "create_slot": True}, "spool": {"directory": str(spool), "size": "64GB"}}
         walferry = Walferry(bench.run, merged(task(server, bench.kafka, name, name, topic), settings)).start()
         walferry.wait_for_log('"streaming"', 60)
         walsender = bench.wait_walsender(name, walferry.running)

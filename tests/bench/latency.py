@@ -23,6 +23,9 @@ from bench.measure import cpu_seconds, memory_mb, percentile
 from bench.workloads import TEN_COLUMNS, insert_ten
 from harness import Postgres, Walferry
 
+# What a reader does for whom nothing may come twice.
+ISOLATION = {"at-least-once": "read_uncommitted", "exactly-once": "read_committed"}
+
 _SLOT, _DATABASE = "bench_latency", "latency"
 _STEADY_ROWS_PER_S = 2000
 _PROBES_PER_S = 200
@@ -31,10 +34,11 @@ _ID = re.compile(rb'"data":\[\{"id":"?(\d+)')
 _WARM_UP_S = 3.0
 
 
-def _consume(brokers: str, topic: str, told: Connection) -> None:
+def _consume(brokers: str, topic: str, isolation: str, told: Connection) -> None:
     """Child process: tells that it is ready, then notes arrivals until the id 0 comes, then tells them."""
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "bench-latency", "enable.auto.commit": False,
-                         "fetch.wait.max.ms": 10, "fetch.min.bytes": 1, "log_level": 0})
+                         "fetch.wait.max.ms": 10, "fetch.min.bytes": 1, "isolation.level": isolation,
+                         "log_level": 0})
     consumer.assign([TopicPartition(topic, 0, 0)])
     consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
     told.send("ready")
@@ -104,7 +108,8 @@ class _Load:
         return self._rows / self._seconds if self._seconds else 0.0
 
 
-def _measure_one(bench: Bench, title: str, probes_per_s: int, load_rows_per_s: float, seconds: float) -> dict[str, Any]:
+def _measure_one(bench: Bench, title: str, probes_per_s: int, load_rows_per_s: float, seconds: float,
+                 delivery: str) -> dict[str, Any]:
     postgres, kafka = bench.postgres, bench.kafka
     postgres.create_database(_DATABASE)
     for topic in ("probe", "ten"):
@@ -113,9 +118,9 @@ def _measure_one(bench: Bench, title: str, probes_per_s: int, load_rows_per_s: f
         for table in ("probe", "ten"):
             postgres.query(f"create table {table} {TEN_COLUMNS}", dbname=_DATABASE)
         postgres.query("select pg_create_logical_replication_slot(%s, 'walferry')", (_SLOT,), _DATABASE)
-        walferry = Walferry(bench.run, task(postgres, kafka, _DATABASE, _SLOT, "{table}")).start()
+        walferry = Walferry(bench.run, task(postgres, kafka, _DATABASE, _SLOT, "{table}", delivery)).start()
         walsender = bench.wait_walsender(_SLOT, walferry.running)
-        found = _exchange(bench, walferry, walsender, probes_per_s, load_rows_per_s, seconds)
+        found = _exchange(bench, walferry, walsender, probes_per_s, load_rows_per_s, seconds, ISOLATION[delivery])
         if walferry.stop() != 0:
             raise RuntimeError(f"walferry failed:\n{walferry.log()[-4000:]}")
     finally:
@@ -123,17 +128,17 @@ def _measure_one(bench: Bench, title: str, probes_per_s: int, load_rows_per_s: f
         for topic in ("probe", "ten"):
             kafka.delete_topic(topic)
     found["title"] = title
-    bench.say(f"latency, {title}: p50 {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms, "
+    bench.say(f"latency, {delivery}, {title}: p50 {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms, "
               f"max {found['max_ms']:.2f} ms of {found['samples']}")
     return found
 
 
 def _exchange(bench: Bench, walferry: Walferry, walsender: int, probes_per_s: int, load_rows_per_s: float,
-              seconds: float) -> dict[str, Any]:
+              seconds: float, isolation: str) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")  # not fork: librdkafka has threads in this process
     from_consumer, consumer_end = context.Pipe(duplex=False)
     from_writer, writer_end = context.Pipe(duplex=False)
-    consumer = context.Process(target=_consume, args=(bench.kafka.brokers, "probe", consumer_end), daemon=True)
+    consumer = context.Process(target=_consume, args=(bench.kafka.brokers, "probe", isolation, consumer_end), daemon=True)
     writer = context.Process(target=_write, daemon=True,
                              args=(bench.postgres.dsn(_DATABASE), probes_per_s, seconds + _WARM_UP_S, writer_end))
     consumer.start()
@@ -171,12 +176,13 @@ def _exchange(bench: Bench, walferry: Walferry, walsender: int, probes_per_s: in
             "shipper_peak_rss_mb": memory_mb(walferry.pid)}
 
 
-def measure(bench: Bench, backlog_rows_per_s: float | None, seconds: float) -> dict[str, Any]:
+def measure(bench: Bench, backlog_rows_per_s: float | None, seconds: float,
+            delivery: str = "at-least-once") -> dict[str, Any]:
     """`backlog_rows_per_s`: what the stage kafka reached; without it there is no half load to measure at."""
     title = f"{_STEADY_ROWS_PER_S} one-row transactions/s"
-    found = {"steady": _measure_one(bench, title, _STEADY_ROWS_PER_S, 0, seconds)}
+    found = {"steady": _measure_one(bench, title, _STEADY_ROWS_PER_S, 0, seconds, delivery)}
     if backlog_rows_per_s:
         half = backlog_rows_per_s / 2
         title = f"half load, {half:.0f} rows/s beside {_PROBES_PER_S} one-row transactions/s"
-        found["half_load"] = _measure_one(bench, title, _PROBES_PER_S, half, seconds)
+        found["half_load"] = _measure_one(bench, title, _PROBES_PER_S, half, seconds, delivery)
     return found

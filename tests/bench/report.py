@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.drain import FLOOR, NEIGHBOUR, OWN
 
-SECTIONS = ("results", "types", "large")  # of docs/benchmarks.md, each between two marks
+SECTIONS = ("results", "types", "large", "delivery")  # of docs/benchmarks.md, each between two marks
 
 Results = dict[str, Any]
 
@@ -56,6 +56,27 @@ def _highest_start(results: Results) -> float | None:
     return max((load["start_to_first_s"]["median"] for name, load in loads.items() if name != "bulk"), default=None)
 
 
+def _slowest(results: Results, *path: str, field: str, **having: str) -> float | None:
+    """The greatest value of a field over those of a list that are as asked for."""
+    return max((found[field]["max"] if isinstance(found[field], dict) else found[field]
+                for found in dig(results, *path) or [] if all(found[key] == value for key, value in having.items())),
+               default=None)
+
+
+def _million_of_tail(results: Results) -> float | None:
+    """From the longest tail."""
+    tails = [found for found in dig(results, "delivery", "restart") or [] if found["tail_records"]]
+    longest = max(tails, key=lambda found: found["tail_records"], default=None)
+    return longest["tail_s"] * 1e6 / longest["tail_records"] if longest else None
+
+
+def _exactly_once_latency(field: str) -> Callable[[Results], float | None]:
+    def slowest(results: Results) -> float | None:
+        loads = dig(results, "delivery", "latency") or {}
+        return max((found[field] for name, found in loads.items() if name.startswith("exactly-once")), default=None)
+    return slowest
+
+
 @dataclass(frozen=True)
 class Budget:
     """A bound of the design, on a value taken from the results."""
@@ -89,6 +110,18 @@ BUDGETS = (
            lambda results: dig(results, "large", "blocks", "commit_to_first_s")
            if dig(results, "large", "blocks", "rows") == 10_000_000 else None),
     Budget("start to first record", 1, True, "s", _highest_start),
+    Budget("exactly-once, backlog: rows/s / at-least-once", 0.85, False, "×", _median("delivery", "backlog", "ratio")),
+    Budget("exactly-once: commit to a reader of committed records, p50", 60, True, "ms", _exactly_once_latency("p50_ms")),
+    Budget("exactly-once: commit to a reader of committed records, p99", 150, True, "ms", _exactly_once_latency("p99_ms")),
+    Budget("at-least-once: kill -9 in a backlog, start to first new record", 1, True, "s",
+           lambda results: _slowest(results, "delivery", "restart", field="start_to_first_s", mode="at-least-once",
+                                    load="backlog")),
+    Budget("at-least-once: kill -9 in one large transaction, start to first new record", 1, True, "s",
+           lambda results: _slowest(results, "delivery", "restart", field="start_to_first_s", mode="at-least-once",
+                                    load="large")),
+    Budget("reading the tail, 1 M records", 1, True, "s", _million_of_tail),
+    Budget("takeover by a standby", 5, True, "s",
+           lambda results: _slowest(results, "delivery", "takeover", field="seconds")),
 )
 
 
@@ -181,6 +214,35 @@ def _large_tables(results: Results) -> list[Table]:
     return [("One large transaction, followed while it runs", titles, rows)] if rows else []
 
 
+def _delivery_tables(results: Results) -> list[Table]:
+    found = dig(results, "delivery")
+    if not found:
+        return []
+    modes = ("at-least-once", "exactly-once")
+    backlog = [[mode, _spread(way["rows_per_s"], 0), _number(way["second_half_rows_per_s"]["median"], 0),
+                _spread(way["shipper_cpu_us_per_row"]), _spread(way["walsender_cpu_us_per_row"]),
+                _spread(way["broker_cpu_us_per_row"]), _number(way["shipper_peak_rss_mb"]["max"], 0),
+                _spread(way["start_to_first_s"])] for mode, way in ((mode, found["backlog"][mode]) for mode in modes)]
+    backlog.append(["exactly-once / at-least-once", _spread(found["backlog"]["ratio"])] + [""] * 6)
+    waits = [[name.partition(",")[0], way["title"], _number(way["samples"], 0), _number(way["load_rows_per_s"], 0),
+              _number(way["p50_ms"]), _number(way["p99_ms"]), _number(way["max_ms"]),
+              _number(way["shipper_cpu_share"] * 100, 0)] for name, way in found["latency"].items()]
+    restarts = [[way["mode"], way["title"], _number(way["there"], 0), _number(way["start_to_streaming_s"]),
+                 _number(way["start_to_first_s"]), _number(way["tail_records"], 0), _number(way["tail_s"]),
+                 _number(way["tail_records"] / way["tail_s"], 0) if way["tail_s"] else "–"] for way in found["restart"]]
+    takeovers = [[way["mode"], way["how"], _spread(way["seconds"])] for way in found["takeover"]]
+    return [
+        (f"Delivery: backlog, {_number(found['backlog'][modes[0]]['rows'], 0)} {found['backlog'][modes[0]]['title']}",
+         ("mode", "rows/s", "2nd half", "shipper CPU µs/row", "walsender CPU µs/row", "broker CPU µs/row",
+          "shipper peak MB", "start to first s"), backlog),
+        ("Delivery: commit to reader", ("mode", "load", "samples", "load rows/s reached", "p50 ms", "p99 ms", "max ms",
+                                        "shipper CPU %"), waits),
+        ("Delivery: start after kill -9", ("mode", "load", "records there", "start to streaming s",
+                                           "start to first new record s", "tail records", "tail s", "records/s"),
+         restarts),
+        ("Delivery: takeover by a standby", ("mode", "end of the first", "s to the other one's first record"), takeovers)]
+
+
 def _budget_table(results: Results) -> Table:
     rows = []
     for judged in results["budgets"]:
@@ -202,8 +264,8 @@ def _environment_table(results: Results) -> Table:
 
 
 def _tables(results: Results) -> list[Table]:
-    return [*_drain_tables(results), *_kafka_tables(results), *_latency_tables(results), *_large_tables(results), _budget_table(results),
-            _environment_table(results)]
+    return [*_drain_tables(results), *_kafka_tables(results), *_latency_tables(results), *_large_tables(results),
+            *_delivery_tables(results), _budget_table(results), _environment_table(results)]
 
 
 def text(results: Results) -> str:

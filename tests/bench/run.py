@@ -1,8 +1,9 @@
 """`make bench`: what walferry costs and gives, measured beside its neighbours in one run.
 
 Stages: drain (output plugins alone), kafka (a backlog into a real broker), latency (commit to consumer), debezium (the
-same backlog through Debezium), large (one transaction of 10 M rows, followed while it runs). Results go to the terminal and to build/bench/results.json; --markdown puts them into
-docs/benchmarks.md.
+same backlog through Debezium), large (one transaction of 10 M rows, followed while it runs), delivery (at least once and
+exactly once: rates, latency, restarts, takeovers). Results go to the terminal and to build/bench/results.json; --markdown
+puts them into docs/benchmarks.md.
 """
 
 import argparse
@@ -17,14 +18,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import debezium, drain, into_kafka, large, latency, report  # noqa: E402
+from bench import debezium, delivery, drain, into_kafka, large, latency, report  # noqa: E402
 from bench.measure import environment  # noqa: E402
 from bench.workloads import WORKLOADS  # noqa: E402
 from harness import Interrupted, Kafka, Postgres, Run  # noqa: E402
 from harness.run import BUILD, SOURCE  # noqa: E402
 
 FOLDER = BUILD / "bench"
-STAGES = ("drain", "kafka", "latency", "debezium", "large")
+STAGES = ("drain", "kafka", "latency", "debezium", "large", "delivery")
 
 # Of a server that does its own things as rarely as it may; the rest is the default.
 SERVER_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "20GB", "checkpoint_timeout": "1h", "autovacuum": "off"}
@@ -112,14 +113,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         postgres = Postgres(run, SERVER_SETTINGS)
         postgres.install_library(build_null_plugin(postgres.pg_config))
         own_drained = "drain" in arguments.stages and drain.OWN in arguments.plugins
-        if own_drained or set(arguments.stages) & {"kafka", "latency", "large"}:
+        if own_drained or set(arguments.stages) & {"kafka", "latency", "large", "delivery"}:
             postgres.install_walferry()
         postgres.start()
         results["environment"]["postgresql"] = postgres.psql("show server_version")
         if "drain" in arguments.stages:
             results["drain"] = {load.name: drain.measure(postgres, receiver, load, plugins, arguments.scale,
                                                          arguments.repetitions, say) for load in loads}
-        if set(arguments.stages) & {"kafka", "latency", "debezium", "large"}:
+        if set(arguments.stages) & {"kafka", "latency", "debezium", "large", "delivery"}:
             kafka = Kafka(run, into_kafka.BROKER_SETTINGS, heap="1g").start()
             results["environment"]["kafka"] = into_kafka.broker_version()
             results["broker_settings"] = into_kafka.BROKER_SETTINGS
@@ -131,6 +132,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 results["debezium"] = debezium.measure(bench, WORKLOADS["ten"])
             if "large" in arguments.stages:
                 results["large"] = large.measure(bench)
+            if "delivery" in arguments.stages:
+                results["delivery"] = delivery.measure(bench, arguments.seconds)
             if "latency" in arguments.stages:
                 rate = results.get("kafka", {}).get("ten", {}).get("rows_per_s", {}).get("median")
                 results["latency"] = latency.measure(bench, rate, arguments.seconds)

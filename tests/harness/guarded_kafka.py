@@ -32,6 +32,11 @@ class GuardedKafka:
         for future in self.broker.admin.create_acls(rules).values():
             future.result(timeout=30)
 
+    def allow_progress(self, task: str) -> None:
+        """Lets USER keep the progress of the task."""
+        self.allow(f"walferry.progress.{task}", AclOperation.WRITE, AclOperation.READ, AclOperation.DESCRIBE,
+                   AclOperation.CREATE)
+
     def allow_transactions(self, transactional_id: str) -> None:
         """Lets USER have producers with the id."""
         rules = [AclBinding(ResourceType.TRANSACTIONAL_ID, transactional_id, ResourcePatternType.LITERAL, f"User:{USER}",

@@ -208,6 +208,10 @@ class Kafka:
         self.admin.delete_topics([name])[name].result(timeout=30)
         wait_until(lambda: name not in self.topics(), f"topic {name} to go away", 30)
 
+    def create_progress_topic(self, task: str) -> None:
+        """What a task needs that may create no topic itself."""
+        self.create_topic(f"walferry.progress.{task}", config={"cleanup.policy": "compact"})
+
     def add_partitions(self, name: str, total: int) -> None:
         self.admin.create_partitions([NewPartitions(name, total)])[name].result(timeout=30)
         wait_until(lambda: len(self._partitions(name)) == total, f"{total} partitions of topic {name}", 30)

@@ -59,6 +59,7 @@ def test_tls_and_sasl_done_right(server, guarded_kafka, database, slot_name, top
     server.psql("create table t (id int primary key)", database)
     topic = topic_prefix + "public.t"
     guarded_kafka.allow(topic, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.CREATE)
+    guarded_kafka.allow_progress(slot_name)
     tls = task(name=slot_name + "_tls", sink={"brokers": guarded_kafka.tls, "topic": topic_prefix + "tls", "kafka": {
         "security.protocol": "SSL", "ssl.ca.location": str(guarded_kafka.certificate)}}).start()
     login = task(sink={"brokers": guarded_kafka.sasl, "kafka": sasl()}).start()
@@ -85,7 +86,8 @@ def refused_at_the_first_row(server, database, slot_name, walferry):
 def test_a_topic_that_may_not_be_written_to(server, guarded_kafka, database, slot_name, topic_prefix, task):
     topic = topic_prefix + "public.t"
     guarded_kafka.broker.create_topic(topic)
-    guarded_kafka.allow(topic, AclOperation.DESCRIBE)
+    guarded_kafka.allow(topic, AclOperation.DESCRIBE, AclOperation.READ)
+    guarded_kafka.allow_progress(slot_name)
     walferry = task(sink={"brokers": guarded_kafka.sasl, "kafka": sasl()})
     status, code, message, fields = refused_at_the_first_row(server, database, slot_name, walferry)
     assert (status, code) == (4, "WF3008") and topic in message
@@ -97,6 +99,7 @@ def test_a_topic_that_may_not_be_written_to(server, guarded_kafka, database, slo
 
 
 def test_a_topic_that_may_not_be_made(server, guarded_kafka, database, slot_name, topic_prefix, task):
+    guarded_kafka.allow_progress(slot_name)
     walferry = task(sink={"brokers": guarded_kafka.sasl, "kafka": sasl()})
     status, code, message, fields = refused_at_the_first_row(server, database, slot_name, walferry)
     assert (status, code) == (4, "WF3008") and topic_prefix + "public.t" in message
@@ -104,6 +107,7 @@ def test_a_topic_that_may_not_be_made(server, guarded_kafka, database, slot_name
 
 
 def test_a_topic_that_is_missing_and_may_not_be_made(server, broker, database, slot_name, topic_prefix, task):
+    broker.create_progress_topic(slot_name)
     walferry = task(sink={"create_topics": False})
     status, code, message, fields = refused_at_the_first_row(server, database, slot_name, walferry)
     assert (status, code) == (4, "WF3006") and topic_prefix + "public.t" in message
@@ -115,6 +119,7 @@ def test_a_topic_that_is_missing_and_may_not_be_made(server, broker, database, s
 
 
 def test_a_topic_that_cannot_be_made(server, broker, database, slot_name, topic_prefix, task):
+    broker.create_progress_topic(slot_name)
     walferry = task(sink={"topic_replication": 3})
     status, code, message, fields = refused_at_the_first_row(server, database, slot_name, walferry)
     assert (status, code) == (4, "WF3010") and topic_prefix + "public.t" in message
@@ -130,6 +135,13 @@ def test_a_topic_whose_name_differs_in_dot_and_underscore_only(server, broker, d
     finally:
         broker.delete_topic(other)
     assert (status, code) == (4, "WF3010") and "collides" in fields["why"]
+
+
+def test_a_progress_topic_that_is_missing_and_may_not_be_made(server, broker, database, slot_name, task):
+    status, code, message, fields = ended(task(sink={"create_topics": False}).start())
+    assert (status, code) == (4, "WF3006") and f"walferry.progress.{slot_name}" in message
+    assert "--config cleanup.policy=compact" in fields["remedy"]
+    assert server.confirmed_lsn(slot_name) is None
 
 
 def test_a_message_too_large_for_its_topic(server, broker, database, slot_name, topic_prefix, task):

@@ -92,6 +92,28 @@ def test_many_rows_in_flight_are_found_again(server, broker, database, slot_name
     assert walferry.stop() == 0
 
 
+def test_the_tail_stays_short_while_a_backlog_is_caught_up(server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry = start(task, "at-least-once", sink=SLOW_SINK)
+    for step in range(5):  # so that the record names the topic
+        server.psql(f"insert into t values ({step})", database)
+        server.wait_confirmed(slot_name)
+    assert walferry.stop() == 0
+    rows = 60_000
+    server.psql("do $$ begin for step in 1 .. 600 loop insert into t select step * 100 + n, repeat('x', 300) "
+                "from generate_series(1, 100) n; commit; end loop; end $$", database)
+    topic = topic_prefix + "public.t"
+    walferry.start()
+    wait_until(lambda: sum(broker.end_offsets(topic).values()) > rows * 0.8, "most rows in Kafka", 60)
+    walferry.kill()
+    start_again(walferry)
+    looked_at = int(walferry.wait_for_log(r"looked at (\d+) records")[1])
+    server.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic)) == [*range(5), *range(101, rows + 101)]
+    assert 0 < looked_at < rows / 2
+    assert walferry.stop() == 0
+
+
 def test_partitions_added_before_the_restart(server, broker, database, slot_name, topic_prefix, task):
     """What was written is known by its position, whatever partition it would go to now."""
     server.psql("create table t (id int primary key)", database)

@@ -171,6 +171,7 @@ def test_a_topic_deleted_where_none_may_be_made(server, broker, database, slot_n
     server.psql("create table t (id int primary key)", database)
     topic = topic_prefix + "public.t"
     broker.create_topic(topic)
+    broker.create_progress_topic(slot_name)
     walferry = start(task, sink={"create_topics": False, "kafka": {"topic.metadata.propagation.max.ms": 500,
                                                                    "topic.metadata.refresh.interval.ms": 500}})
     server.psql("insert into t values (1)", database)

@@ -128,6 +128,25 @@ def test_a_full_log_leaves_the_rest_to_the_server(run, server, broker, database,
     assert walferry.stop() == 0
 
 
+def test_a_transaction_larger_than_the_log(run, server, broker, database, slot_name, topic_prefix, task):
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry, _ = make(task, run, "at-least-once", outage_size="64MB")
+    start(walferry)
+    broker.stop()
+    try:
+        server.psql("insert into t values (0, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t values (1, '')", database)
+        server.psql("insert into t select n, repeat('x', 8000) from generate_series(2, 12000) n", database)
+        walferry.wait_for_log("the outage log is full", timeout=60)
+    finally:
+        broker.start()
+    server.psql("insert into t values (12001, '')", database)
+    server.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic_prefix + "public.t")) == list(range(12002))
+    assert walferry.stop() == 0
+
+
 def test_an_outage_needs_a_directory(run, task):
     walferry = task(spool={"outage": True}).start()
     assert walferry.wait() == 2
