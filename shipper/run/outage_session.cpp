@@ -77,9 +77,11 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
                     "The slot \"" + config.source.slot + "\" is confirmed up to " + lsn_text(slot) +
                         ", the outage log ends at " + lsn_text(log.end()),
                     "Something else has read from the slot or advanced it.",
-                    "Find out what. To deliver what the log holds, let the task run without the slot's newer "
-                    "part: see docs/errors.md.");
+                    "Find out what. What the log holds can no longer be delivered in order: load the tables "
+                    "again that changed in between, move the log's folder away, and start once with "
+                    "--accept-gap.");
     }
+    continues_ = !log.empty();
     memory.confirmed = confirmed_ = received_ = slot;
     const milliseconds sender_timeout = limit_sender_timeout(
         connection, std::min(config.source.silence_timeout / 3, config.source.takeover_timeout));
@@ -206,7 +208,9 @@ void OutageSession::synchronise() {
 void OutageSession::confirm(bool now) {
     const Clock::time_point time = Clock::now();
     if (!now && time < next_status_) return;
-    confirmed_ = std::max(confirmed_, log_.durable_end());
+    // Before the progress is known, and with an empty log, another machine's log may hold what comes before
+    // the slot: that one must be able to go on where it ends.
+    if (continues_ || memory_.progress_known) confirmed_ = std::max(confirmed_, log_.durable_end());
     stream_->send_status(std::max(received_, confirmed_), confirmed_);
     next_status_ = time + status_interval_;
     memory_.confirmed = confirmed_;

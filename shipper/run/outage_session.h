@@ -76,6 +76,7 @@ class OutageSession {
     Clock::time_point next_status_;
     Clock::time_point next_sync_;
     Clock::time_point next_line_;
+    bool continues_ = false;  // the log held something at the start
     bool unsynchronised_ = false;
     bool room_ = true;
     bool paused_ = false;  // Kafka has nearly caught up: nothing more goes into the log

@@ -118,6 +118,7 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     record.tail = plan.read_back;
     pipeline.announce(record);
     memory.accept_gap = false;
+    memory.progress_known = true;
     std::optional<ReadBack::Scope> scope;
     if (plan.read_back && config.sink.headers == Headers::position) {
         scope.emplace();

@@ -254,7 +254,7 @@ def test_a_slot_in_use_is_waited_for(server, broker, database, slot_name, topic_
     cursor = reader.cursor()
     cursor.create_replication_slot(slot_name, output_plugin="walferry")
     cursor.start_replication(slot_name=slot_name, decode=False)
-    walferry = task(retry={"initial_delay": "50ms", "max_delay": "200ms"}).start()
+    walferry = task(source={"create_slot": False}, retry={"initial_delay": "50ms", "max_delay": "200ms"}).start()
     match = walferry.wait_for_log(r'"code":"WF2025".*"why":"([^"]*(?:\\"[^"]*)*)"')
     assert match
     server.psql("insert into t values (1)", database)
@@ -274,11 +274,11 @@ def test_a_slot_in_use_for_too_long(server, database, slot_name, task):
     assert (status, code) == (3, "WF2025") and "pg_terminate_backend" in fields["remedy"]
 
 
-def test_two_shippers_on_one_task(server, broker, database, slot_name, topic_prefix, task):
+def test_two_shippers_on_one_task_of_which_one_is_to_exit(server, broker, database, slot_name, topic_prefix, task):
     server.psql("create table t (id int primary key)", database)
     first = task(source={"status_interval_ms": 50}).start()
     first.wait_for_log('"streaming"')
-    second = task(retry={"initial_delay": "50ms", "max_delay": "200ms"}).start()
+    second = task(source={"second_shipper": "exit"}, retry={"initial_delay": "50ms", "max_delay": "200ms"}).start()
     second.wait_for_log("WF2025")
     # The first one makes progress, which is how the second knows that it is alive.
     for number in range(200):

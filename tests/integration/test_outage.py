@@ -84,6 +84,34 @@ def test_killed_while_the_log_is_drained(mode, run, server, broker, database, sl
     assert walferry.stop() == 0
 
 
+def test_a_standby_without_the_log_confirms_nothing(run, server, broker, database, slot_name, topic_prefix, task):
+    """It takes over in an outage; the one that has the log can still deliver it."""
+    server.psql("create table t (id int primary key)", database)
+    first, _ = make(task, run, "at-least-once")
+    second, _ = make(task, run, "at-least-once")
+    start(first)
+    server.psql("insert into t values (0)", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1)", database)
+        first.wait_for_log("streaming into the outage log", timeout=30)
+        server.wait_confirmed(slot_name)
+        first.kill()
+        confirmed = server.confirmed_lsn(slot_name)
+        start(second, "streaming into the outage log")
+        server.psql("insert into t values (2)", database)
+        second.wait_for_log("Kafka is away: changes go to the outage log")
+        assert server.confirmed_lsn(slot_name) == confirmed
+    finally:
+        broker.start()
+    assert second.wait(60) == 5 and "WF4210" in second.log()
+    start(first)
+    server.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic_prefix + "public.t")) == [0, 1, 2]
+    assert first.stop() == 0
+
+
 def test_a_lost_log_is_told(run, server, broker, database, slot_name, topic_prefix, task):
     server.psql("create table t (id int primary key)", database)
     walferry, folder = make(task, run, "at-least-once")
