@@ -26,12 +26,14 @@ constexpr int64_t kLookFurther = 8;
 
 std::vector<std::unique_ptr<KafkaSink>> make_sinks(std::vector<SinkOptions> options) {
     std::vector<std::unique_ptr<KafkaSink>> sinks;
+    sinks.reserve(options.size());
     for (SinkOptions& one : options) sinks.push_back(std::make_unique<KafkaSink>(std::move(one)));
     return sinks;
 }
 
 std::vector<KafkaSink*> pointers(const std::vector<std::unique_ptr<KafkaSink>>& sinks) {
     std::vector<KafkaSink*> pointers;
+    pointers.reserve(sinks.size());
     for (const auto& sink : sinks) pointers.push_back(sink.get());
     return pointers;
 }

@@ -70,7 +70,11 @@ bool ExactlyOnce::settled() const {
 }
 
 void ExactlyOnce::divide(const Frontier& frontier) {
-    if (open_ && !closing_ && in_group()) close(frontier);
+    if (!open_ || closing_ || !in_group()) return;
+    // Nothing of the transaction is there yet: then it may as well never come, if its table is left out.
+    Frontier part = frontier;
+    if (part.open && part.open->next == Ordinal{} && !part.open->deleted) part.open.reset();
+    close(part);
 }
 
 void ExactlyOnce::begin_transaction() {

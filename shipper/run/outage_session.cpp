@@ -65,13 +65,21 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     if (!log.empty()) facts_.log_begin = log.begin();
     if (!facts_.slot) {
         throw Error(ErrorCode::source_slot_missing,
-                    "The replication slot \"" + config.source.slot + "\" does not exist, and Kafka is away",
-                    "Whether it is the first start of the task, only the progress record in Kafka tells.",
+                    "The replication slot \"" + config.source.slot + "\" does not exist",
+                    log.empty()
+                        ? "Whether it is the first start of the task, only the progress record in Kafka "
+                          "tells."
+                        : "The outage log holds changes that were confirmed to it.",
                     log.empty() ? "Start again when Kafka answers."
-                                : "Find out who dropped it. What the outage log holds is delivered by a "
-                                  "start with --accept-gap when Kafka answers.");
+                                : "Find out who dropped it. Make it again (SELECT "
+                                  "pg_create_logical_replication_slot('" +
+                                      config.source.slot +
+                                      "', 'walferry')) and start: what the outage log holds is delivered "
+                                      "first. What was committed between its end and the new slot is missing "
+                                      "then; start once with --accept-gap after that.");
     }
     const Lsn slot = facts_.slot->confirmed_flush;
+    require_same_history();
     if (!log.empty() && log.end() < slot) {
         throw Error(ErrorCode::source_slot_moved,
                     "The slot \"" + config.source.slot + "\" is confirmed up to " + lsn_text(slot) +
@@ -89,9 +97,9 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     SourceConfig source = config.source;
     source.streaming = false;
     source.two_phase = {};
-    log.begin_session(
-        {facts_.server.system, facts_.server.timeline, config.source.slot, facts_.server.database});
     const Lsn from = log.empty() ? slot : log.end();
+    log.begin_session(
+        {facts_.server.system, facts_.server.timeline, config.source.slot, facts_.server.database}, from);
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot, from,
                                                   PluginOptions{{"options", plugin_options_json(source)}});
     while_blocked_ = [this] {
@@ -105,6 +113,29 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     memory.streamed = true;
     log_info("streaming into the outage log",
              {{"slot", config.source.slot}, {"from", lsn_text(from)}, {"log_bytes", log.used_bytes()}});
+}
+
+// What the log holds must be part of the server's history: its own positions would be skipped otherwise.
+void OutageSession::require_same_history() const {
+    if (log_.empty()) return;
+    const auto end = facts_.ends.find(log_.source()->timeline);
+    if (end == facts_.ends.end() || end->second < log_.end()) {
+        throw Error(ErrorCode::source_timeline_changed,
+                    "The server is on timeline " + std::to_string(facts_.server.timeline.value) +
+                        ", which does not hold what the outage log has of timeline " +
+                        std::to_string(log_.source()->timeline.value) + " up to " + lsn_text(log_.end()),
+                    "A standby was promoted before it had everything, or the database was restored to an "
+                    "earlier point.",
+                    "Find out which changes were lost. To go on without what the log holds, move its folder "
+                    "away and start once with --accept-gap.");
+    }
+    if (log_.end() <= facts_.server.flushed) return;
+    throw Error(facts_.server_in_recovery ? ErrorCode::source_in_recovery : ErrorCode::source_behind,
+                "The server's log ends at " + lsn_text(facts_.server.flushed) + ", the outage log at " +
+                    lsn_text(log_.end()),
+                "The server was set back, or has not caught up.",
+                "Find out what was restored. To go on without what the log holds, move its folder away and "
+                "start once with --accept-gap.");
 }
 
 OutageSession::~OutageSession() {
@@ -145,7 +176,7 @@ void OutageSession::serve_source(milliseconds wait) {
     constexpr uint64_t kUsualFrame = 128 << 10;
     for (int i = 0; i < kFramesAtOnce; ++i) {
         const bool may_take = !paused_ || mid_transaction_;
-        const bool room = log_.has_room(kUsualFrame);
+        const bool room = log_.has_room(waiting_ ? waiting_->bytes().size() : kUsualFrame);
         if (!room && std::exchange(room_, false))
             log_warning("the outage log is full: the server keeps what comes",
                         {{"log_bytes", log_.used_bytes()}, {"why", log_.why_no_room()}});
@@ -153,6 +184,11 @@ void OutageSession::serve_source(milliseconds wait) {
         if (!may_take || !room) {
             if (wait.count() > 0) std::this_thread::sleep_for(std::min(wait, milliseconds(20)));
             break;
+        }
+        if (waiting_) {
+            const OwnFrame frame = *std::exchange(waiting_, std::nullopt);
+            take(frame.bytes());
+            continue;
         }
         const StreamEvent event = stream_->next(i == 0 ? wait : milliseconds(0));
         if (event.kind == StreamEvent::Kind::none) break;
@@ -163,7 +199,7 @@ void OutageSession::serve_source(milliseconds wait) {
         report_.server_position(event.wal_end);
         if (event.kind == StreamEvent::Kind::frame) take(event.payload);
         if (event.kind != StreamEvent::Kind::keepalive) continue;
-        idle_to_ = std::max(idle_to_, event.wal_end);
+        if (!waiting_) idle_to_ = std::max(idle_to_, event.wal_end);
         if (event.reply_requested) confirm(true);
     }
     const Clock::time_point now = Clock::now();
@@ -190,11 +226,13 @@ void OutageSession::take(std::span<const uint8_t> frame) {
         log_.observe(header, walker_.batch());
         return;
     }
-    if (!log_.has_room(frame.size()))
-        throw Error(ErrorCode::outage_log_full,
-                    "The outage log has no room for a frame of " + std::to_string(frame.size()) + " bytes",
-                    log_.why_no_room(), "Raise spool.outage_size; the server keeps what comes until then.");
+    if (!log_.has_room(frame.size())) {
+        waiting_.emplace(frame.size());
+        std::copy(frame.begin(), frame.end(), waiting_->data());
+        return;
+    }
     const bool last = message || header.last;
+    seen_ = std::max(seen_, Lsn{walker_.transaction().commit_lsn()});
     log_.append(frame, last ? end : Lsn{});
     mid_transaction_ = !last;
     if (!std::exchange(unsynchronised_, true)) next_sync_ = Clock::now() + kSyncInterval;
@@ -239,8 +277,9 @@ void OutageSession::look_for_kafka() {
 void OutageSession::begin_pipeline() {
     pipeline_->set_keep_going(while_blocked_);
     StartFacts facts = facts_;
+    facts.log_begin = log_.empty() ? std::nullopt : std::optional<Lsn>(log_.begin());
     // Up to here the messages may have come that are looked for.
-    facts.server.flushed = std::max(facts.server.flushed, log_.end());
+    facts.server.flushed = std::max({facts.server.flushed, log_.end(), seen_});
     walferry::begin_pipeline(*pipeline_, std::move(facts), config_, memory_, nullptr);
     if (pipeline_->overtaken()) throw overtaken_error(config_.source.slot);
     pipeline_->look_back();
@@ -268,7 +307,7 @@ void OutageSession::drain() {
         return;
     }
     // The end is near: what comes now waits with the server for a moment, so that the log can become empty.
-    paused_ = true;
+    paused_ = pipeline_->sink().stalled_for() <= config_.spool.outage_after;
     serve_source(milliseconds(0));
     if (mid_transaction_ || pipeline_->in_transaction()) {
         // A transaction larger than the log can never end in it. It comes from the server then, as it would

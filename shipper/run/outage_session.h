@@ -46,6 +46,7 @@ class OutageSession {
     using Clock = std::chrono::steady_clock;
     struct NoPreparation {};
 
+    void require_same_history() const;
     void serve_source(std::chrono::milliseconds wait);
     void take(std::span<const uint8_t> frame);
     void synchronise();
@@ -81,7 +82,9 @@ class OutageSession {
     bool room_ = true;
     bool paused_ = false;  // Kafka has nearly caught up: nothing more goes into the log
     bool drained_ = false;
-    bool mid_transaction_ = false;  // a transaction in the log lacks its end
+    bool mid_transaction_ = false;     // a transaction in the log lacks its end
+    std::optional<OwnFrame> waiting_;  // a frame that has come, for which the log had no room
+    Lsn seen_;                         // commit LSN of the last transaction that was begun
     Lsn received_;
     Lsn idle_to_;  // nothing that ends before is still to come
     Clock::time_point next_advance_;

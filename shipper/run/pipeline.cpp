@@ -263,7 +263,7 @@ void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
     const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
     Producer producer{*this, while_blocked};
     walker.visit(next_ordinal_, commit_ms, producer);
-    counters_.last_commit_unix_ms = commit_ms;
+    if (transaction.commit_time() != 0) counters_.last_commit_unix_ms = commit_ms;
     if (header.last) {
         ++counters_.transactions;
         end_group(end);

@@ -1,5 +1,7 @@
 #include "run/start_check.h"
 
+#include <algorithm>
+
 #include "position/lsn_text.h"
 
 namespace walferry {
@@ -160,7 +162,12 @@ StartPlan plan_start(const StartFacts& facts) {
                         "', 'walferry'); or set source.create_slot = true.");
     }
     plan.make_slot = !facts.slot;
-    if (facts.slot) plan.position = plan.reread = facts.slot->confirmed_flush;
+    if (facts.slot) {
+        // What the outage log holds is still to be delivered.
+        plan.position = facts.slot->confirmed_flush;
+        if (facts.log_begin) plan.position = std::min(plan.position, *facts.log_begin);
+        plan.reread = plan.position;
+    }
     // Rows after the position may be in Kafka already; but where the server was set back, what stands there
     // at the same positions are other rows.
     plan.read_back =

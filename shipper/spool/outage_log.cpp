@@ -506,7 +506,7 @@ Lsn OutageLog::begin() const {
     return segments_.front().previous_end;
 }
 
-void OutageLog::begin_session(const OutageLogSource& source) {
+void OutageLog::begin_session(const OutageLogSource& source, Lsn from) {
     if (source_ && !empty() && (source_->system != source.system || source_->slot != source.slot)) {
         throw Error(
             ErrorCode::outage_log_other_source,
@@ -517,6 +517,7 @@ void OutageLog::begin_session(const OutageLogSource& source) {
             "Let the shipper drain the log with the old setting first, or move the folder away if its "
             "changes are not wanted.");
     }
+    if (empty() && end_ < from) end_ = durable_end_ = from;
     session_ = source;
     ++session_number_;
     session_written_ = introduced_ = false;

@@ -81,8 +81,9 @@ class OutageLog {
     uint64_t dropped_bytes() const { return dropped_; }
 
     // What comes from now on belongs to a new session of the source: relation ids begin anew, and a
-    // transaction that has not ended comes again from its first frame. Error: outage_log_other_source.
-    void begin_session(const OutageLogSource& source);
+    // transaction that has not ended comes again from its first frame. `from`: where the session begins to
+    // read; what ended before was never in an empty log. Error: outage_log_other_source.
+    void begin_session(const OutageLogSource& source, Lsn from = Lsn{});
 
     // Every frame of a session goes, in order, either to observe() or to append(). Here come those that are
     // not logged: from before the outage, or of transactions in progress. The batch has been verified.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from checker import Checker
+from topic_checker import Checker
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from harness import Kafka, Postgres, Run

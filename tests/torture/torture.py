@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import points
-from checker import KINDS, Checker, Finding
+from topic_checker import KINDS, Checker, Finding
 from journal import Journal
 from slot_watch import SlotWatch
 from stage import Reader, Stage, fail_point_binary

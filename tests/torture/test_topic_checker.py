@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from checker import KINDS, Checker
+from topic_checker import KINDS, Checker
 from journal import CHANGE_BITS, Journal, Row, change_text
 
 TOPIC = "t"

@@ -1,0 +1,165 @@
+"""Attacks on the outage log and on starts."""
+
+import shutil
+
+import pytest
+from harness.postgres import lsn_from_text
+from harness.run import wait_until
+from harness.stream import last_progress, log_lines
+
+from test_outage import ids, start
+
+
+def make(task, run, mode, linger=1, **spool):
+    folder = run.subfolder("spool")
+    return task(sink={"delivery": mode, "kafka": {"linger.ms": linger}}, retry={"max_delay": "500ms"},
+                spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool}), folder
+
+
+
+def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, database, slot_name, topic_prefix,
+                                                           task):
+    """Rows 2 were confirmed and only in the lost log; a new log is begun while Kafka is still away."""
+    server.psql("create table t (id int primary key)", database)
+    walferry, folder = make(task, run, "at-least-once")
+    start(walferry)
+    server.psql("insert into t values (0)", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1)", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t values (2)", database)
+        server.wait_confirmed(slot_name)
+        assert walferry.stop() == 0
+        shutil.rmtree(folder)
+        walferry.start()
+        walferry.wait_for_log("streaming into the outage log", timeout=60)
+        server.psql("insert into t values (3)", database)
+        end = server.current_lsn()
+        wait_until(lambda: any(lsn_from_text(sent) >= end for (sent,) in server.query(
+            "select sent_lsn::text from pg_stat_replication")), "row 3 to be sent", 20)
+        assert walferry.stop() == 0
+    finally:
+        broker.start()
+    # A new log, not empty, which does not hold what lies between the progress record and its own beginning.
+    walferry.start()
+    wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 40)
+    found = ids(broker.consume(topic_prefix + "public.t"))
+    assert not walferry.running() and walferry.wait() == 5, f"goes on in silence; Kafka has {found}"
+
+
+def test_kafka_away_again_when_the_log_is_nearly_drained(run, server, broker, database, slot_name, topic_prefix, task):
+    """The slot goes on while Kafka takes nothing, in the second outage as in the first."""
+    server.psql("create table t (id int primary key, pad text)", database)
+    walferry, folder = make(task, run, "at-least-once", linger=4000, outage_after="7s")
+    start(walferry)
+    topic = topic_prefix + "public.t"
+    server.psql("insert into t values (0, '')", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t select n, repeat('x', 300) from generate_series(2, 101) n", database)
+        server.wait_confirmed(slot_name)
+    finally:
+        broker.start()
+    walferry.wait_for_log("Kafka answers again: delivering", timeout=60)
+    with broker.hung():
+        wait_until(lambda: walferry.running(), "it", 1)
+        print(walferry.log()[-1500:])
+        # All of the log is in the producer's queue by the time of the later ones.
+        for step in range(102, 122):
+            server.psql(f"insert into t values ({step}, '')", database)
+            server.wait_confirmed(slot_name, timeout=25)
+    server.wait_confirmed(slot_name)
+    wait_until(lambda: ids(broker.consume(topic)) == list(range(122)), "rows", 30)
+    assert walferry.stop() == 0
+
+
+def hold(run, server, broker, database, slot_name, task, mode="at-least-once", **more):
+    server.psql("create table t (id int primary key)", database)
+    walferry, folder = make(task, run, mode, **more)
+    start(walferry)
+    server.psql("insert into t values (0)", database)
+    server.wait_confirmed(slot_name)
+    broker.stop()
+    try:
+        server.psql("insert into t values (1)", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t values (2)", database)
+        server.wait_confirmed(slot_name)
+        assert walferry.stop() == 0
+    finally:
+        broker.start()
+    return walferry, folder
+
+
+def test_a_dropped_slot_with_a_log(run, server, broker, database, slot_name, topic_prefix, task):
+    """The remedy of the error says: what the log holds is delivered by a start with --accept-gap."""
+    walferry, _ = hold(run, server, broker, database, slot_name, task)
+    server.drop_slot(slot_name)
+    walferry.start(["--accept-gap"])
+    wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 60)
+    found = set(ids(broker.consume(topic_prefix + "public.t")))
+    assert walferry.running(), walferry.log()[-1500:]
+    assert found >= {1, 2}
+
+
+def test_progress_lost_with_a_log(run, server, broker, database, slot_name, topic_prefix, task):
+    """The progress topic is gone (a new cluster): the log has the only copy of rows 1 and 2."""
+    walferry, _ = hold(run, server, broker, database, slot_name, task)
+    broker.delete_topic(f"walferry.progress.{slot_name}")
+    walferry.start(["--accept-gap"])
+    walferry.wait_for_log('"streaming"', timeout=60)
+    server.psql("insert into t values (3)", database)
+    wait_until(lambda: 3 in ids(broker.consume(topic_prefix + "public.t")), "row 3", 30)
+    found = set(ids(broker.consume(topic_prefix + "public.t")))
+    assert found >= {1, 2}, f"Kafka has {found}"
+
+
+def test_a_log_without_room_for_a_large_frame_is_drained_all_the_same(run, server, broker, database, slot_name,
+                                                                      topic_prefix, task):
+    """The server keeps what comes; Kafka gets it once it answers."""
+    server.psql("create table t (id int primary key, pad text); alter table t alter pad set storage external", database)
+    walferry, _ = make(task, run, "at-least-once", outage_size="64MB")
+    start(walferry)
+    broker.stop()
+    try:
+        server.psql("insert into t values (0, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        for n in range(1, 120):
+            server.psql(f"insert into t values ({n}, repeat('x', 700000))", database)
+        walferry.wait_for_log("WF4204|the outage log is full", timeout=60)
+    finally:
+        broker.start()
+    topic = topic_prefix + "public.t"
+    wait_until(lambda: topic in broker.topics(), "the topic", 30)
+    try:
+        wait_until(lambda: not walferry.running() or sum(broker.end_offsets(topic).values()) >= 120, "all rows or an end", 40)
+    finally:
+        print(walferry.log()[-6000:])
+    assert walferry.running() and walferry.stop() == 0
+
+
+def test_stopped_while_the_log_is_drained_and_kafka_takes_nothing(run, server, broker, database, slot_name, task):
+    """Everything is safe in the log and confirmed: that is no failure."""
+    server.psql("create table t (id int primary key, pad text)", database)
+    folder = run.subfolder("spool")
+    walferry = task(sink={"queue_bytes": "1MB"}, retry={"max_delay": "500ms"}, shutdown={"timeout": "5s"},
+                    spool={"directory": str(folder), "outage": True, "outage_after": "1s"})
+    start(walferry)
+    broker.stop()
+    try:
+        server.psql("insert into t values (0, '')", database)
+        walferry.wait_for_log("streaming into the outage log", timeout=30)
+        server.psql("insert into t select n, repeat('x', 300) from generate_series(1, 300000) n", database)
+        server.wait_confirmed(slot_name)
+    finally:
+        broker.start()
+    walferry.wait_for_log("Kafka answers again: delivering", timeout=60)
+    with broker.hung():
+        status = walferry.stop()
+    print(walferry.log()[-2500:])
+    assert status == 0
