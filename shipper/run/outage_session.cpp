@@ -63,6 +63,11 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     facts_ = look_at_source(connection, config, memory);
     facts_.log_id = log.id();
     if (!log.empty()) facts_.log_begin = log.begin();
+    const bool accepts_gap = memory.accept_gap && !log.empty();
+    if (!facts_.slot && accepts_gap) {
+        ensure_slot(connection, config.source.slot, "walferry", {.failover = config.source.failover});
+        facts_.slot = find_slot(connection, config.source.slot);
+    }
     if (!facts_.slot) {
         throw Error(ErrorCode::source_slot_missing,
                     "The replication slot \"" + config.source.slot + "\" does not exist",
@@ -71,23 +76,21 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
                           "tells."
                         : "The outage log holds changes that were confirmed to it.",
                     log.empty() ? "Start again when Kafka answers."
-                                : "Find out who dropped it. Make it again (SELECT "
-                                  "pg_create_logical_replication_slot('" +
-                                      config.source.slot +
-                                      "', 'walferry')) and start: what the outage log holds is delivered "
-                                      "first. What was committed between its end and the new slot is missing "
-                                      "then; start once with --accept-gap after that.");
+                                : "Find out who dropped it. A start with --accept-gap delivers what the log "
+                                  "holds and makes a new slot; what was committed in between is missing.");
     }
     const Lsn slot = facts_.slot->confirmed_flush;
     require_same_history();
-    if (!log.empty() && log.end() < slot) {
+    if (accepts_gap && log.end() < slot) {
+        log_warning("a gap was accepted: changes after the outage log's end and before the slot are missing",
+                    {{"from", lsn_text(log.end())}, {"to", lsn_text(slot)}});
+    } else if (!log.empty() && log.end() < slot) {
         throw Error(ErrorCode::source_slot_moved,
                     "The slot \"" + config.source.slot + "\" is confirmed up to " + lsn_text(slot) +
                         ", the outage log ends at " + lsn_text(log.end()),
                     "Something else has read from the slot or advanced it.",
-                    "Find out what. What the log holds can no longer be delivered in order: load the tables "
-                    "again that changed in between, move the log's folder away, and start once with "
-                    "--accept-gap.");
+                    "Find out what. A start with --accept-gap delivers what the log holds and goes on at the "
+                    "slot's position; what was committed in between is missing.");
     }
     continues_ = !log.empty();
     memory.confirmed = confirmed_ = received_ = slot;
@@ -100,6 +103,8 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     const Lsn from = log.empty() ? slot : log.end();
     log.begin_session(
         {facts_.server.system, facts_.server.timeline, config.source.slot, facts_.server.database}, from);
+    // The progress follows to where the slot goes on.
+    if (accepts_gap && log.end() < slot) log.advance(slot);
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot, from,
                                                   PluginOptions{{"options", plugin_options_json(source)}});
     while_blocked_ = [this] {

@@ -1,11 +1,9 @@
-"""Attacks on the outage log and on starts."""
+"""The outage log where something is wrong around it: lost, full, a slot dropped, a progress record lost."""
 
 import shutil
 
-import pytest
 from harness.postgres import lsn_from_text
 from harness.run import wait_until
-from harness.stream import last_progress, log_lines
 
 from test_outage import ids, start
 
@@ -13,8 +11,7 @@ from test_outage import ids, start
 def make(task, run, mode, linger=1, **spool):
     folder = run.subfolder("spool")
     return task(sink={"delivery": mode, "kafka": {"linger.ms": linger}}, retry={"max_delay": "500ms"},
-                spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool}), folder
-
+                    spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool}), folder
 
 
 def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, database, slot_name, topic_prefix,
@@ -49,35 +46,6 @@ def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, 
     assert not walferry.running() and walferry.wait() == 5, f"goes on in silence; Kafka has {found}"
 
 
-def test_kafka_away_again_when_the_log_is_nearly_drained(run, server, broker, database, slot_name, topic_prefix, task):
-    """The slot goes on while Kafka takes nothing, in the second outage as in the first."""
-    server.psql("create table t (id int primary key, pad text)", database)
-    walferry, folder = make(task, run, "at-least-once", linger=4000, outage_after="7s")
-    start(walferry)
-    topic = topic_prefix + "public.t"
-    server.psql("insert into t values (0, '')", database)
-    server.wait_confirmed(slot_name)
-    broker.stop()
-    try:
-        server.psql("insert into t values (1, '')", database)
-        walferry.wait_for_log("streaming into the outage log", timeout=30)
-        server.psql("insert into t select n, repeat('x', 300) from generate_series(2, 101) n", database)
-        server.wait_confirmed(slot_name)
-    finally:
-        broker.start()
-    walferry.wait_for_log("Kafka answers again: delivering", timeout=60)
-    with broker.hung():
-        wait_until(lambda: walferry.running(), "it", 1)
-        print(walferry.log()[-1500:])
-        # All of the log is in the producer's queue by the time of the later ones.
-        for step in range(102, 122):
-            server.psql(f"insert into t values ({step}, '')", database)
-            server.wait_confirmed(slot_name, timeout=25)
-    server.wait_confirmed(slot_name)
-    wait_until(lambda: ids(broker.consume(topic)) == list(range(122)), "rows", 30)
-    assert walferry.stop() == 0
-
-
 def hold(run, server, broker, database, slot_name, task, mode="at-least-once", **more):
     server.psql("create table t (id int primary key)", database)
     walferry, folder = make(task, run, mode, **more)
@@ -100,11 +68,13 @@ def test_a_dropped_slot_with_a_log(run, server, broker, database, slot_name, top
     """The remedy of the error says: what the log holds is delivered by a start with --accept-gap."""
     walferry, _ = hold(run, server, broker, database, slot_name, task)
     server.drop_slot(slot_name)
+    assert walferry.start().wait() == 3 and "WF2023" in walferry.log()
     walferry.start(["--accept-gap"])
-    wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 60)
-    found = set(ids(broker.consume(topic_prefix + "public.t")))
-    assert walferry.running(), walferry.log()[-1500:]
-    assert found >= {1, 2}
+    walferry.wait_for_log('"streaming"', timeout=60)
+    server.psql("insert into t values (3)", database)
+    server.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic_prefix + "public.t")) == [0, 1, 2, 3]
+    assert walferry.stop() == 0
 
 
 def test_progress_lost_with_a_log(run, server, broker, database, slot_name, topic_prefix, task):
@@ -136,10 +106,7 @@ def test_a_log_without_room_for_a_large_frame_is_drained_all_the_same(run, serve
         broker.start()
     topic = topic_prefix + "public.t"
     wait_until(lambda: topic in broker.topics(), "the topic", 30)
-    try:
-        wait_until(lambda: not walferry.running() or sum(broker.end_offsets(topic).values()) >= 120, "all rows or an end", 40)
-    finally:
-        print(walferry.log()[-6000:])
+    wait_until(lambda: not walferry.running() or sum(broker.end_offsets(topic).values()) >= 120, "all rows or an end", 60)
     assert walferry.running() and walferry.stop() == 0
 
 
@@ -161,5 +128,4 @@ def test_stopped_while_the_log_is_drained_and_kafka_takes_nothing(run, server, b
     walferry.wait_for_log("Kafka answers again: delivering", timeout=60)
     with broker.hung():
         status = walferry.stop()
-    print(walferry.log()[-2500:])
     assert status == 0

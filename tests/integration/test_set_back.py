@@ -3,7 +3,6 @@
 import pytest
 
 from harness.run import wait_until
-from harness.stream import last_progress, log_lines
 
 from test_outage import ids, make
 from test_faults_postgres import new_walsender, set_back, start, walsender  # noqa: F401
@@ -29,7 +28,6 @@ def test_rows_of_the_lost_history_hide_none_of_the_new(mode, set_back, broker, s
     own.psql("insert into t values (200000, '')")
     topic = topic_prefix + "public.t"
     wait_until(lambda: 200000 in ids(broker.consume(topic)), "the last row", 60)
-    print(walferry.log()[-3500:]); print(len(broker.consume(topic)))
     missing = set(range(100001, 103001)) - set(ids(broker.consume(topic)))
     assert not missing, f"{len(missing)} of 3000 rows are not in Kafka"
 
@@ -59,10 +57,4 @@ def test_a_server_set_back_under_an_outage_log(set_back, run, broker, slot_name,
         broker.start()
     walferry.start()
     wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 60)
-    print(walferry.log()[-3500:])
-    if walferry.running():
-        own.psql("insert into t values (210001, '')")
-        topic = topic_prefix + "public.t"
-        wait_until(lambda: 210001 in ids(broker.consume(topic)), "the last row", 60)
-        found = set(ids(broker.consume(topic)))
-        assert found >= set(range(100001, 100011)), "goes on in silence, without rows 100001 to 100010"
+    assert not walferry.running() and walferry.wait() == 3 and "WF2035" in walferry.log()
