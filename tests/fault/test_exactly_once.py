@@ -41,8 +41,9 @@ def test_a_transaction_whose_time_runs_out(server, cluster, database, slot_name,
     wait_until(lambda: written(view, topic) > 1000, "some rows of the transaction", 30)
     walferry.process.send_signal(signal.SIGSTOP)
     stopped_at = written(view, topic)
-    assert view.end_offsets(topic) == {0: 0}, "the transaction was over too soon for this test"
-    wait_until(lambda: view.end_offsets(topic)[0] == written(view, topic) > stopped_at, "the transaction to end", 30)
+    assert view.end_offsets(topic, "read_committed") == {0: 0}, "the transaction was over too soon for this test"
+    wait_until(lambda: view.end_offsets(topic, "read_committed")[0] == written(view, topic) > stopped_at,
+               "the transaction to end", 30)
     walferry.process.send_signal(signal.SIGCONT)
     server.wait_confirmed(slot_name)
     assert EXACTLY_ONCE.ids(view, topic) == list(range(1, 20001))

@@ -243,9 +243,10 @@ class Kafka:
                          "auto.offset.reset": "earliest",
                          **{name.replace("_", "."): value for name, value in settings.items()}})
 
-    def end_offsets(self, topic: str) -> dict[int, int]:
-        """The offset after the last record of each partition, committed or not; empty when there is no such topic."""
-        consumer = self.consumer(isolation_level="read_uncommitted")
+    def end_offsets(self, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:
+        """The offset after the last record of each partition, committed or not; with read_committed that of the first
+        one that is still open. Empty when there is no such topic."""
+        consumer = self.consumer(isolation_level=isolation)
         try:
             return {partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
                     for partition in self._partitions(topic)}
