@@ -79,7 +79,7 @@ def test_too_few_copies_for_longer_than_the_window(server, cluster, database, sl
     server.psql("insert into t select generate_series(101, 200)", database)
     end = server.current_lsn()
     status, code, last = ended(walferry)
-    assert (status, code) == (4, "WF3002") and "retry.connection_window" in last["fields"]["remedy"]
+    assert (status, code) == (4, "WF3019") and "retry.connection_window" in last["fields"]["remedy"]
     assert before <= server.confirmed_lsn(slot_name) < end
     cluster.start()
     walferry.start()

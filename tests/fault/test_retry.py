@@ -77,8 +77,8 @@ def test_the_window_of_kafkas_connection_ends(server, guarded_kafka, database, s
         server.psql("insert into t values (2)", database)
         end = server.current_lsn()
         status, code, last = ended(walferry)
-        assert (status, code) == (4, "WF3002") and "nothing is lost" in last["fields"]["remedy"]
-        assert codes(walferry) == ["WF3002"], "after one window, not after a second one that began with its end"
+        assert (status, code) == (4, "WF3019") and "nothing is lost" in last["fields"]["remedy"]
+        assert codes(walferry) == ["WF3019"], "after one window, not after a second one that began with its end"
         assert before <= server.confirmed_lsn(slot_name) < end
     finally:
         proxy.refuse(False)
