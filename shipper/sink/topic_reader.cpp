@@ -157,6 +157,8 @@ std::optional<int32_t> TopicReader::partitions(const std::string& name) {
 }
 
 TopicReader::Bounds TopicReader::bounds(const PartitionRef& ref) {
+    // With thousands of partitions it adds up.
+    if (!keep_going_()) throw stopped();
     const auto deadline = Clock::now() + options_.request_timeout;
     while (true) {
         Bounds bounds;
