@@ -93,7 +93,7 @@ class Workbench:
     def ship(self) -> Walferry:
         """A started shipper from this slot into this topic."""
         return Walferry(self._run, {
-            "name": self.name, "source": {"dsn": self.server.dsn(self.name)},
+            "name": self.name, "source": {"dsn": self.server.dsn(self.name), "create_slot": False},
             "sink": {"brokers": self._broker.brokers, "format": "canal-json", "topic": self.topic}}).start()
 
     def canal(self) -> list[tuple[Change, dict[str, Any]]]:
