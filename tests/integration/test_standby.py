@@ -209,7 +209,7 @@ def test_an_existing_slot_is_made_a_failover_slot(pair, broker, slot_name, topic
     needs(primary, 17, "failover slots")
     primary.query("select pg_create_logical_replication_slot(%s, 'walferry')", (slot_name,))
     primary.psql("insert into t values (1)")
-    walferry = task(source={"dsn": primary.dsn(), "failover": True}).start()
+    walferry = task(source={"dsn": primary.dsn(), "failover": True, "create_slot": False}).start()
     broker.wait_records(topic_prefix + "public.t", 1)
     assert slot_on(primary, slot_name, "failover") == (True,)
     assert walferry.stop() == 0
