@@ -20,7 +20,7 @@ def make(task, run, mode, **spool):
 
 def start(walferry, pattern='"streaming"'):
     walferry.start()
-    walferry.wait_for_log(pattern)
+    walferry.wait_for_log(pattern, timeout=60)
 
 
 def ids(records):
@@ -73,7 +73,7 @@ def test_killed_while_the_log_is_drained(mode, run, server, broker, database, sl
         server.wait_confirmed(slot_name)
     finally:
         broker.start()
-    walferry.wait_for_log("Kafka answers again", timeout=60)
+    walferry.wait_for_log("Kafka answers again: delivering", timeout=60)
     topic = topic_prefix + "public.t"
     wait_until(lambda: sum(broker.end_offsets(topic).values()) > 5000, "rows in Kafka", 30, interval=0)
     walferry.kill()
