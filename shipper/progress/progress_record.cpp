@@ -72,6 +72,7 @@ ProgressRecord from_json(const Json& json) {
     record.generation = json.at("generation").get<uint64_t>();
     record.system = SystemId{number_of(json.at("system").get_ref<const std::string&>())};
     record.timeline = Timeline{json.at("timeline").get<uint32_t>()};
+    record.server_started = json.value("server_started", "");
     record.database = json.at("database").get<std::string>();
     record.slot = json.at("slot").get<std::string>();
     record.position = lsn_of(json, "position");
@@ -111,6 +112,7 @@ std::string to_json(const ProgressRecord& record) {
     json["generation"] = record.generation;
     json["system"] = std::to_string(record.system.value);
     json["timeline"] = record.timeline.value;
+    if (!record.server_started.empty()) json["server_started"] = record.server_started;
     json["database"] = record.database;
     json["slot"] = record.slot;
     json["position"] = lsn_text(record.position);

@@ -42,6 +42,7 @@ struct ProgressRecord {
 
     SystemId system;
     Timeline timeline;
+    std::string server_started;  // SystemIdentity::started; empty: not known
     std::string database;
     std::string slot;
 

@@ -81,6 +81,7 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     }
     const Lsn slot = facts_.slot->confirmed_flush;
     require_same_history();
+    memory.identity = facts_.server;
     if (accepts_gap && log.end() < slot) {
         log_warning("a gap was accepted: changes after the outage log's end and before the slot are missing",
                     {{"from", lsn_text(log.end())}, {"to", lsn_text(slot)}});
@@ -124,7 +125,8 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
 void OutageSession::require_same_history() const {
     if (log_.empty()) return;
     const auto end = facts_.ends.find(log_.source()->timeline);
-    if (end == facts_.ends.end() || end->second < log_.end()) {
+    const bool read_from_it = memory_.identity && is_same_process(facts_.server, memory_.identity->started);
+    if (!read_from_it && (end == facts_.ends.end() || end->second < log_.end())) {
         throw Error(ErrorCode::source_timeline_changed,
                     "The server is on timeline " + std::to_string(facts_.server.timeline.value) +
                         ", which does not hold what the outage log has of timeline " +
@@ -135,7 +137,7 @@ void OutageSession::require_same_history() const {
                     "away and start once with --accept-gap.");
     }
     if (log_.end() <= facts_.server.flushed) return;
-    throw Error(facts_.server_in_recovery ? ErrorCode::source_in_recovery : ErrorCode::source_behind,
+    throw Error(facts_.server.in_recovery ? ErrorCode::source_in_recovery : ErrorCode::source_behind,
                 "The server's log ends at " + lsn_text(facts_.server.flushed) + ", the outage log at " +
                     lsn_text(log_.end()),
                 "The server was set back, or has not caught up.",

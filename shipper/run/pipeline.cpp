@@ -116,10 +116,15 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
         reread_to_ = resume_;
     }
     in_progress_.clear();
+    read_from(system, timeline, {});
+}
+
+void Pipeline::read_from(SystemId system, Timeline timeline, const std::string& started) {
     position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
     position_prefix_ = position_.size();
     position_.resize(position_prefix_ + 64);
     delivery_->base().timeline = timeline;
+    delivery_->base().server_started = started;
 }
 
 void Pipeline::begin(const ProgressRecord& record, std::optional<ReadBack::Scope> scope, Lsn recover_until) {

@@ -64,6 +64,9 @@ class Pipeline {
 
     // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
     void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);
+    // Which history the positions of what follows belong to, and which server process told it
+    // (SystemIdentity::started; empty: not known).
+    void read_from(SystemId system, Timeline timeline, const std::string& started);
 
     // Where the source must start so that nothing is missing: everything before has been produced. 0 before
     // begin().

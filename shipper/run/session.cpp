@@ -20,6 +20,8 @@ constexpr milliseconds kStopHandshake{2000};
 constexpr milliseconds kLongestWait{500};
 constexpr seconds kStallWorthALine{10};
 constexpr int kNewsPart = 5;
+constexpr seconds kPromotionLook{10};
+constexpr seconds kLookTimeout{2};
 // Below this a short pause of either side would end the connection.
 constexpr milliseconds kShortestSenderTimeout{1000};
 
@@ -50,17 +52,14 @@ bool in_history(Connection& connection, Timeline now, Timeline before, Lsn reach
 // A server that was set back, or parted from the old one, gives out positions before `resume` a second time:
 // streaming on from there would leave out what is new at them.
 void require_same_history(Connection& connection, const SystemIdentity& now, const Pipeline& pipeline,
-                          SessionMemory& memory) {
+                          const SessionMemory& memory) {
     const Lsn resume = pipeline.resume_position();
-    if (resume == Lsn{}) {  // nothing was read yet
-        memory.identity = now;
-        return;
-    }
+    if (resume == Lsn{}) return;  // nothing was read yet
     const Timeline before = memory.identity->timeline;
-    if (now.timeline != before && in_history(connection, now.timeline, before, pipeline.reached())) {
+    if (now.timeline != before && (is_same_process(now, memory.identity->started) ||
+                                   in_history(connection, now.timeline, before, pipeline.reached()))) {
         log_info("the server is on a new timeline, which holds everything that was read",
                  {{"timeline", now.timeline.value}, {"before", before.value}});
-        memory.identity->timeline = now.timeline;
     } else if (now.timeline != before) {
         throw Error(
             ErrorCode::source_timeline_changed,
@@ -72,7 +71,7 @@ void require_same_history(Connection& connection, const SystemIdentity& now, con
             "failover. Then start the task once with --accept-gap: it goes on from the slot's own position.");
     }
     if (resume <= now.flushed) return;
-    if (in_recovery(connection)) {
+    if (now.in_recovery) {
         throw Error(ErrorCode::source_in_recovery,
                     "The server is in recovery and has reached " + lsn_text(now.flushed) +
                         ", the shipper has read up to " + lsn_text(resume),
@@ -99,19 +98,18 @@ Error outage_error(const Pipeline& pipeline) {
 Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
                  const std::atomic<bool>& stop)
     : config_(config), pipeline_(pipeline), report_(report), memory_(memory), stop_(stop) {
-    ConnectionSettings settings;
-    settings.dsn = config.source.dsn;
-    settings.application_name = "walferry-" + config.name;
-    Connection connection(settings, stop);
+    Connection connection(connection_settings(), stop);
     connection.scene().slot = config.source.slot;
     connection.scene().plugin = "walferry";
     pipeline_.set_keep_going([this] { return stay_alive(); });
     // First, so that nothing is made in a cluster that is not ours.
-    const SystemIdentity identity = identify_system(connection);
-    require_same_cluster(identity, memory);
-    const Lsn slot = find_start(connection, identity);
+    require_same_cluster(identify_system(connection), memory);
+    const Lsn slot = find_start(connection);
+    const SystemIdentity& identity = *memory.identity;
     memory.had_slot = true;
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot);
+    pipeline.read_from(identity.system, identity.timeline, identity.started);
+    next_look_ = Clock::now() + kPromotionLook;
     memory.confirmed = slot;
     received_ = confirmed_ = pipeline.confirmed();
     report.server_position(identity.flushed);
@@ -147,32 +145,44 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
                            {"timeline", identity.timeline.value}});
 }
 
+ConnectionSettings Session::connection_settings() const {
+    ConnectionSettings settings;
+    settings.dsn = config_.source.dsn;
+    settings.application_name = "walferry-" + config_.name;
+    return settings;
+}
+
 Session::~Session() {
     pipeline_.set_keep_going([this_stop = &stop_] { return !this_stop->load(); });
 }
 
 // The slot's position; the pipeline knows its own afterwards.
-Lsn Session::find_start(Connection& connection, const SystemIdentity& identity) {
+Lsn Session::find_start(Connection& connection) {
     const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
     if (slot && config_.source.second_shipper == SecondShipper::wait &&
         stand_by(connection, *slot, config_, memory_, stop_) && pipeline_.begun() && pipeline_.overtaken()) {
         throw overtaken_error(config_.source.slot);
     }
-    return pipeline_.begun() ? resume_pipeline(connection, identity) : begin_pipeline(connection);
+    return pipeline_.begun() ? resume_pipeline(connection) : begin_pipeline(connection);
 }
 
 // The first session of a pipeline: it goes on where the progress record says.
 Lsn Session::begin_pipeline(Connection& connection) {
     StartFacts facts = look_at_source(connection, config_, memory_);
+    memory_.identity = facts.server;
     facts.log_id = memory_.log_id;
     return walferry::begin_pipeline(pipeline_, facts, config_, memory_, &connection);
 }
 
 // A later session of the same pipeline: it knows what it has produced.
-Lsn Session::resume_pipeline(Connection& connection, const SystemIdentity& identity) {
-    require_same_history(connection, identity, pipeline_, memory_);
+Lsn Session::resume_pipeline(Connection& connection) {
     const std::optional<SlotInfo> slot = find_slot(connection, config_.source.slot);
     check_source(connection, slot, config_, memory_);
+    // After the check, which turns a server away that is in recovery and cannot decode: its timeline was
+    // about to change.
+    const SystemIdentity identity = identify_system(connection);
+    require_same_history(connection, identity, pipeline_, memory_);
+    memory_.identity = identity;
     if (!slot) {
         throw Error(
             ErrorCode::source_slot_missing,
@@ -259,6 +269,30 @@ void Session::confirm(bool now) {
     report_.confirmed(confirmed_);
     report_.tick(pipeline_);
     check_kafka();
+    if (memory_.identity->in_recovery && next_look_ <= time && !draining_) look_for_promotion();
+}
+
+// A stream from a standby goes on through its promotion, and says nothing of the new timeline. Noticed late
+// it does no harm while the same process runs; once that is gone, nothing would tell its history from
+// another.
+void Session::look_for_promotion() {
+    try {
+        ConnectionSettings settings = connection_settings();
+        settings.connect_timeout = kLookTimeout;
+        Connection connection(settings, stop_);
+        const SystemIdentity now = identify_system(connection);
+        if (is_same_process(now, memory_.identity->started) && !now.in_recovery) {
+            log_info("the server was promoted",
+                     {{"timeline", now.timeline.value}, {"before", memory_.identity->timeline.value}});
+            memory_.identity = now;
+            pipeline_.read_from(now.system, now.timeline, now.started);
+        }
+    } catch (const Error& error) {
+        // The stream itself tells of what is wrong with the server.
+        if (!stop_.load())
+            log_info("cannot look whether the standby was promoted", {{"reason", error.happened()}});
+    }
+    next_look_ = Clock::now() + kPromotionLook;
 }
 
 // librdkafka retries in silence, for example while a topic has too few in-sync replicas.

@@ -33,9 +33,10 @@ class Session {
  private:
     using Clock = std::chrono::steady_clock;
 
-    Lsn find_start(Connection& connection, const SystemIdentity& identity);
+    ConnectionSettings connection_settings() const;
+    Lsn find_start(Connection& connection);
     Lsn begin_pipeline(Connection& connection);
-    Lsn resume_pipeline(Connection& connection, const SystemIdentity& identity);
+    Lsn resume_pipeline(Connection& connection);
     void stream_until_stopped();
     void begin_drain();
     void finish_transaction();
@@ -47,6 +48,7 @@ class Session {
     bool stay_alive();
     void check_silence();
     void check_kafka();
+    void look_for_promotion();
 
     const TaskConfig& config_;
     Pipeline& pipeline_;
@@ -57,6 +59,7 @@ class Session {
     Pipeline::WhileBlocked while_blocked_;
     std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
+    Clock::time_point next_look_;  // whether a standby was promoted
     bool draining_ = false;
     bool stall_logged_ = false;
     Clock::time_point finish_until_;                  // while draining: when to give the open transaction up

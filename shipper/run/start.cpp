@@ -45,10 +45,6 @@ std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now) 
     return ends;
 }
 
-bool in_recovery(Connection& connection) {
-    return connection.query("SELECT pg_catalog.pg_is_in_recovery() AS standby").value(0, "standby") == "t";
-}
-
 void check_source(Connection& connection, const std::optional<SlotInfo>& slot, const TaskConfig& config,
                   SessionMemory& memory) {
     memory.slot_holder = slot ? find_holder(connection, *slot) : std::nullopt;
@@ -60,7 +56,6 @@ StartFacts look_at_source(Connection& connection, const TaskConfig& config, Sess
     facts.slot = find_slot(connection, config.source.slot);
     check_source(connection, facts.slot, config, memory);
     facts.server = identify_system(connection);
-    facts.server_in_recovery = in_recovery(connection);
     facts.ends = ends_of_timelines(connection, facts.server.timeline);
     facts.task = config.name;
     facts.slot_name = config.source.slot;
@@ -74,6 +69,10 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     WALFERRY_FAIL_POINT("progress_read");
     facts.progress_topic = pipeline.progress_topic();
     facts.accept_gap = memory.accept_gap;
+    // A server that was promoted while it was read: all of that is its own history, also what bears the
+    // number of the timeline before.
+    if (facts.progress && is_same_process(facts.server, facts.progress->server_started))
+        for (auto& [timeline, end] : facts.ends) end = Lsn{UINT64_MAX};
     StartPlan plan = plan_start(facts);
 
     ProgressRecord record = facts.progress.value_or(ProgressRecord{});
@@ -81,6 +80,7 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     record.task = config.name;
     record.system = facts.server.system;
     record.timeline = facts.server.timeline;
+    record.server_started = facts.server.started;
     record.database = facts.server.database;
     record.slot = config.source.slot;
     record.version = WALFERRY_VERSION;

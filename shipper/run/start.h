@@ -28,7 +28,6 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
 
 // Where each timeline of the server's history ends; of the present one the largest LSN.
 std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now);
-bool in_recovery(Connection& connection);
 Error overtaken_error(const std::string& slot);
 
 }  // namespace walferry

@@ -71,7 +71,7 @@ Error other_timeline(const StartFacts& facts) {
 Error server_behind(const StartFacts& facts) {
     const std::string what = "The server's log ends at " + lsn_text(facts.server.flushed) +
                              ", the progress record stands at " + lsn_text(facts.progress->position);
-    if (facts.server_in_recovery)
+    if (facts.server.in_recovery)
         return {ErrorCode::source_in_recovery, what + "; the server is in recovery", "",
                 "The shipper tries again by itself until the server has caught up."};
     return {ErrorCode::source_behind, what,

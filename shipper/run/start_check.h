@@ -20,7 +20,6 @@ struct StartFacts {
     std::optional<ProgressRecord> progress;
     std::optional<SlotInfo> slot;
     SystemIdentity server;
-    bool server_in_recovery = false;
     // Where each timeline of the server's history ends; of the present one the largest LSN.
     std::map<Timeline, Lsn> ends;
 

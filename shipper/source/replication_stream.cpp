@@ -41,10 +41,17 @@ milliseconds left_until(steady_clock::time_point deadline) {
 }  // namespace
 
 SystemIdentity identify_system(Connection& connection) {
+    // First: no timeline comes after that of a server which has left recovery.
+    const QueryResult state = connection.query(
+        "SELECT pg_catalog.pg_is_in_recovery() AS standby, "
+        "pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) AS started");
     const QueryResult answer = connection.query("IDENTIFY_SYSTEM");
-    return {SystemId{number<uint64_t>(answer, "systemid")}, Timeline{number<uint32_t>(answer, "timeline")},
+    return {SystemId{number<uint64_t>(answer, "systemid")},
+            Timeline{number<uint32_t>(answer, "timeline")},
             parse_lsn(answer.value(0, "xlogpos").value_or("")).value_or(Lsn{}),
-            answer.value(0, "dbname").value_or("")};
+            answer.value(0, "dbname").value_or(""),
+            state.value(0, "started").value_or(""),
+            state.value(0, "standby") == "t"};
 }
 
 milliseconds limit_sender_timeout(Connection& connection, milliseconds longest) {

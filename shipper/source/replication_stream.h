@@ -24,8 +24,16 @@ struct SystemIdentity {
     Timeline timeline;
     Lsn flushed;  // the server's own WAL position; never a position to resume from
     std::string database;
+    // When this server process was started, in its own words. What was read from a process is part of its
+    // history, whatever timeline a promotion has brought it to since.
+    std::string started;
+    bool in_recovery = false;  // a standby: a promotion may change the timeline at any moment
 };
 SystemIdentity identify_system(Connection& connection);
+// `started`: as an identity of before had it.
+inline bool is_same_process(const SystemIdentity& now, const std::string& started) {
+    return !started.empty() && now.started == started;
+}
 
 // Makes the server end the session, and before that ask for an answer, after at most `longest` without one;
 // it also makes it say something while it decodes what is not for us. Returns the time that is in force. Call

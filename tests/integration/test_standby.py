@@ -104,6 +104,59 @@ def test_a_standby_is_promoted_while_it_is_decoded(pair, broker, slot_name, topi
     assert walferry.stop() == 0
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_promotion_amid_the_stream_is_no_other_history(pair, broker, slot_name, topic_prefix, task, noticed):
+    """The stream goes on through it, and what comes then has positions after the end of the timeline before."""
+    primary, standby = pair
+    needs(primary, 16, "decoding on a standby")
+    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
+    start_on_standby(primary, walferry, slot_name, standby)
+    primary.psql("insert into t select generate_series(1, 100)")
+    broker.wait_records(topic_prefix + "public.t", 100)
+    primary.stop("immediate")
+    standby.promote()
+    standby.psql("insert into t select generate_series(101, 200)")
+    broker.wait_records(topic_prefix + "public.t", 200)
+    if noticed:
+        walferry.wait_for_log("the server was promoted")
+        standby.psql("insert into t select generate_series(201, 300)")
+        standby.wait_confirmed(slot_name)
+        standby.restart()  # nothing but the number of the timeline is left of its history
+    else:
+        assert "the server was promoted" not in walferry.log()
+        standby.query(f"select pg_terminate_backend({standby.walsender_pid(slot_name)})")
+        standby.psql("insert into t select generate_series(201, 300)")
+        standby.wait_confirmed(slot_name)
+    assert walferry.running() and "WF2035" not in error_codes(walferry)
+    broker.wait_records(topic_prefix + "public.t", 300)
+    walferry.kill()
+    walferry.start()
+    standby.psql("insert into t select generate_series(301, 400)")
+    standby.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic_prefix + "public.t")) == list(range(1, 401))
+    assert walferry.stop() == 0
+
+
+def test_a_shipper_killed_before_it_noticed_the_promotion(pair, broker, slot_name, topic_prefix, task):
+    primary, standby = pair
+    needs(primary, 16, "decoding on a standby")
+    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
+    start_on_standby(primary, walferry, slot_name, standby)
+    primary.psql("insert into t select generate_series(1, 100)")
+    broker.wait_records(topic_prefix + "public.t", 100)
+    primary.stop("immediate")
+    standby.promote()
+    standby.psql("insert into t select generate_series(101, 200)")
+    broker.wait_records(topic_prefix + "public.t", 200)
+    walferry.kill()
+    assert "the server was promoted" not in walferry.log()
+    walferry.start()
+    standby.psql("insert into t select generate_series(201, 300)")
+    standby.wait_confirmed(slot_name)
+    assert ids(broker.consume(topic_prefix + "public.t")) == list(range(1, 301))
+    assert walferry.stop() == 0
+
+
 def test_a_standby_that_cannot_decode_is_told(pair, slot_name, task):
     primary, standby = pair
     if primary.major >= 16:

@@ -21,6 +21,7 @@ ProgressRecord full_record() {
     record.generation = 2;
     record.system = SystemId{18446744073709551615U};
     record.timeline = Timeline{3};
+    record.server_started = "1763910841.123456";
     record.database = "shop \"ü\"";
     record.slot = "shop";
     record.position = Lsn{0xAB00000010};

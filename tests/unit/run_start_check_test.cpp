@@ -122,7 +122,7 @@ TEST(StartCheck, EachMismatchHasItsErrorAndCanBeAccepted) {
 TEST(StartCheck, AStandbyThatHasToCatchUpIsNoGap) {
     StartFacts facts = good_facts();
     facts.server.flushed = Lsn{0xFFF};
-    facts.server_in_recovery = facts.accept_gap = true;
+    facts.server.in_recovery = facts.accept_gap = true;
     try {
         plan_start(facts);
         ADD_FAILURE();
