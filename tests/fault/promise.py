@@ -10,15 +10,8 @@ from confluent_kafka.admin import AclOperation
 from harness.guarded_kafka import GuardedKafka
 from harness.kafka import Kafka, Record
 from harness.stream import CounterLoad, assert_ordered, without_repeats
-from harness.walferry import run_once
 
-
-def _known_modes() -> list[str]:
-    settings = run_once("config").stdout
-    return [mode for mode in ("at-least-once", "exactly-once") if mode in settings]
-
-
-MODES = _known_modes()
+MODES = ["at-least-once", "exactly-once"]
 
 # Of a test that takes the fixture `delivery`: for the default promise alone, where the other makes no difference.
 at_least_once = pytest.mark.parametrize("delivery", ["at-least-once"], indirect=True)

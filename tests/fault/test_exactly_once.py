@@ -2,15 +2,13 @@
 
 import signal
 
-import pytest
 from outcome import codes, started, stopped_well
-from promise import MODES, Delivery, written
+from promise import Delivery, written
 
 from harness.run import wait_until
 from harness.stream import CounterLoad
 
 EXACTLY_ONCE = Delivery("exactly-once")
-pytestmark = pytest.mark.skipif(EXACTLY_ONCE.mode not in MODES, reason="this command has no exactly-once delivery")
 
 
 def test_the_transaction_coordinator_moves(server, cluster, database, slot_name, topic_prefix, cluster_task):

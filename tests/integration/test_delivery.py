@@ -368,16 +368,17 @@ def test_a_late_record_of_an_older_instance_does_not_count(server, broker, datab
 # --- two on one task ---
 
 
-def takeover_seconds(walferry):
-    lines = log_lines(walferry.log())
-    return next(line for line in lines if line["msg"].startswith("taking over"))
+def start_two(task, mode):
+    """One at work, and its standby."""
+    first = start(task, mode)
+    second = make(task, mode).start()
+    second.wait_for_log("standing by")
+    return first, second
 
 
 @both
 def test_a_standby_takes_over_when_the_first_dies(mode, server, broker, database, slot_name, topic_prefix, task):
-    first = start(task, mode)
-    second = make(task, mode).start()
-    second.wait_for_log("standing by")
+    first, second = start_two(task, mode)
     topic = topic_prefix + "public.counters"
     with CounterLoad(server, database) as load:
         load.go_on(100)
@@ -395,9 +396,7 @@ def test_a_standby_takes_over_when_the_first_dies(mode, server, broker, database
 @both
 def test_a_standby_takes_over_when_the_first_hangs(mode, server, broker, database, slot_name, topic_prefix, task):
     """The one that wakes up stands by. In at-least-once it may repeat what it held: docs/delivery.md."""
-    first = start(task, mode)
-    second = make(task, mode).start()
-    second.wait_for_log("standing by")
+    first, second = start_two(task, mode)
     topic = topic_prefix + "public.counters"
     with CounterLoad(server, database) as load:
         load.go_on(100)

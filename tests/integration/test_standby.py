@@ -67,6 +67,21 @@ def start_on_standby(primary, walferry, slot_name, standby):
                '"streaming"' in walferry.log(), "the slot to be made", 60, interval=0.2)
 
 
+def promoted_amid_the_stream(pair, broker, slot_name, topic, task):
+    """A shipper that has read rows 1 to 100 from the standby, and 101 to 200 after its promotion; the primary is gone."""
+    primary, standby = pair
+    needs(primary, 16, "decoding on a standby")
+    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
+    start_on_standby(primary, walferry, slot_name, standby)
+    primary.psql("insert into t select generate_series(1, 100)")
+    broker.wait_records(topic, 100)
+    primary.stop("immediate")
+    standby.promote()
+    standby.psql("insert into t select generate_series(101, 200)")
+    broker.wait_records(topic, 200)
+    return walferry, standby
+
+
 def test_a_standby_is_decoded(pair, broker, slot_name, topic_prefix, task):
     primary, standby = pair
     needs(primary, 16, "decoding on a standby")
@@ -90,16 +105,7 @@ def test_a_standby_is_decoded(pair, broker, slot_name, topic_prefix, task):
 
 def test_a_standby_is_promoted_while_it_is_decoded(pair, broker, slot_name, topic_prefix, task):
     """Its slots live on, and everything that was read is part of the new timeline."""
-    primary, standby = pair
-    needs(primary, 16, "decoding on a standby")
-    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
-    start_on_standby(primary, walferry, slot_name, standby)
-    primary.psql("insert into t select generate_series(1, 100)")
-    broker.wait_records(topic_prefix + "public.t", 100)
-    primary.stop("immediate")
-    standby.promote()
-    standby.psql("insert into t select generate_series(101, 200)")
-    broker.wait_records(topic_prefix + "public.t", 200)
+    walferry, standby = promoted_amid_the_stream(pair, broker, slot_name, topic_prefix + "public.t", task)
     assert ids(broker.consume(topic_prefix + "public.t")) == list(range(1, 201))
     assert walferry.stop() == 0
 
@@ -107,16 +113,7 @@ def test_a_standby_is_promoted_while_it_is_decoded(pair, broker, slot_name, topi
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_promotion_amid_the_stream_is_no_other_history(pair, broker, slot_name, topic_prefix, task, noticed):
     """The stream goes on through it, and what comes then has positions after the end of the timeline before."""
-    primary, standby = pair
-    needs(primary, 16, "decoding on a standby")
-    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
-    start_on_standby(primary, walferry, slot_name, standby)
-    primary.psql("insert into t select generate_series(1, 100)")
-    broker.wait_records(topic_prefix + "public.t", 100)
-    primary.stop("immediate")
-    standby.promote()
-    standby.psql("insert into t select generate_series(101, 200)")
-    broker.wait_records(topic_prefix + "public.t", 200)
+    walferry, standby = promoted_amid_the_stream(pair, broker, slot_name, topic_prefix + "public.t", task)
     if noticed:
         walferry.wait_for_log("the server was promoted")
         standby.psql("insert into t select generate_series(201, 300)")
@@ -138,16 +135,7 @@ def test_a_promotion_amid_the_stream_is_no_other_history(pair, broker, slot_name
 
 
 def test_a_shipper_killed_before_it_noticed_the_promotion(pair, broker, slot_name, topic_prefix, task):
-    primary, standby = pair
-    needs(primary, 16, "decoding on a standby")
-    walferry = task(source={"dsn": standby.dsn()}, retry={"max_delay": "500ms"})
-    start_on_standby(primary, walferry, slot_name, standby)
-    primary.psql("insert into t select generate_series(1, 100)")
-    broker.wait_records(topic_prefix + "public.t", 100)
-    primary.stop("immediate")
-    standby.promote()
-    standby.psql("insert into t select generate_series(101, 200)")
-    broker.wait_records(topic_prefix + "public.t", 200)
+    walferry, standby = promoted_amid_the_stream(pair, broker, slot_name, topic_prefix + "public.t", task)
     walferry.kill()
     assert "the server was promoted" not in walferry.log()
     walferry.start()
