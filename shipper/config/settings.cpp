@@ -372,6 +372,14 @@ const Setting kSettings[] = {
      .min = 1'000,
      .max = 3'600'000,
      .member = [](Task& t, Table&) -> Member { return &t.spool.outage_after; }},
+    {.path = "spool.outage_lag",
+     .example = R"("10min")",
+     .help =
+         "How old a commit may be when Kafka gets it, while Kafka takes less than the server sends, until "
+         "that begins too. 0: a slow Kafka is waited for, and the server keeps its log meanwhile.",
+     .min = 0,
+     .max = 604'800'000,
+     .member = [](Task& t, Table&) -> Member { return &t.spool.outage_lag; }},
     {.path = "spool.outage_size",
      .example = R"("200GB")",
      .help = "How large that log may become. When it is full, the server keeps what comes.",

@@ -124,6 +124,7 @@ struct SpoolConfig {
     // Takes what comes while Kafka is away.
     bool outage = false;
     std::chrono::milliseconds outage_after = std::chrono::seconds(10);
+    std::chrono::milliseconds outage_lag{0};  // 0: a Kafka that takes something is not away
     Bytes outage_size{uint64_t(20) << 30};
 };
 

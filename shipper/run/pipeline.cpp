@@ -108,6 +108,7 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
     canal_.emplace(config_.sink.canal, database);
     walker_.emplace();
     mid_frames_ = false;
+    blocked_.end();
     // All of it comes again: what was in progress, and what was prepared after start_position(), which must
     // not move until then.
     session_start_ = std::max(start_position(), confirmed);
@@ -141,6 +142,10 @@ void Pipeline::begin(const ProgressRecord& record, std::optional<ReadBack::Scope
     }
     recover_until_ = recover_until;
     delivery_->begin(record, std::move(scope));
+}
+
+std::chrono::milliseconds Pipeline::behind() const {
+    return std::chrono::milliseconds(commit_ms_ == 0 ? 0 : std::max<int64_t>(0, unix_ms_now() - commit_ms_));
 }
 
 Frontier Pipeline::frontier() const {
@@ -232,6 +237,7 @@ void Pipeline::begin_group(Lsn commit, const WhileBlocked& while_blocked) {
     if (!in_transaction()) {
         if (delivery_->recovering() && recover_until_ < commit) delivery_->recovered();
         delivery_->begin_group([&] { wait_for_room(while_blocked); });
+        blocked_.end();
         if (resume_open_ && commit == open_commit_) {
             resume_open_ = false;
             return;
@@ -265,7 +271,7 @@ void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
     begin_group(Lsn{transaction.commit_lsn()}, while_blocked);
     if (header.first) origin_ = origin_of(walker.batch());
     now_ms_ = unix_ms_now();
-    const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
+    const int64_t commit_ms = commit_ms_ = unix_micros(transaction.commit_time()) / 1000;
     Producer producer{*this, while_blocked};
     walker.visit(next_ordinal_, commit_ms, producer);
     if (transaction.commit_time() != 0) counters_.last_commit_unix_ms = commit_ms;
@@ -273,8 +279,13 @@ void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
         ++counters_.transactions;
         end_group(end);
     } else {
-        delivery_->within_group(frontier(), [&] { wait_for_room(while_blocked); });
+        within_group(while_blocked);
     }
+}
+
+void Pipeline::within_group(const WhileBlocked& while_blocked) {
+    delivery_->within_group(frontier(), [&] { wait_for_room(while_blocked); });
+    blocked_.end();
 }
 
 // A message outside of any transaction is one of its own. It may come again while an interrupted transaction
@@ -340,7 +351,7 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
     const Lsn end{committed.end_lsn()};
     if (end <= resume_) return;
     begin_group(Lsn{committed.commit_lsn()}, while_blocked);
-    const int64_t commit_ms = unix_micros(committed.commit_time()) / 1000;
+    const int64_t commit_ms = commit_ms_ = unix_micros(committed.commit_time()) / 1000;
     Producer producer{*this, while_blocked};
     Walker& walker = *walker_;
     if (InProgress::Transaction* transaction = in_progress_.end(Xid{committed.xid()})) {
@@ -355,7 +366,7 @@ void Pipeline::deliver(const wire::Transaction& committed, const WhileBlocked& w
                 walker.visit_in_progress(committed, commit_ms, transaction->aborted, next_ordinal_, next,
                                          producer);
                 if (unpolled_ >= kPollInterval) poll();
-                delivery_->within_group(frontier(), [&] { wait_for_room(while_blocked); });
+                within_group(while_blocked);
                 if (!while_blocked()) throw stopped_error("Stopped in the middle of a large transaction", "");
             }
         } catch (const Error& error) {
@@ -541,6 +552,7 @@ void Pipeline::hand_over(TopicHandle topic, std::string_view key, std::string_vi
            Produced::queue_full) {
         wait_for_room(while_blocked);
     }
+    blocked_.end();
     ++unpolled_;
     counters_.message_bytes += key.size() + value.size();
 }
@@ -590,6 +602,7 @@ std::string_view Pipeline::position_text(const MessagePosition& position) {
 }
 
 void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {
+    blocked_.begin();
     poll(kBlockedPoll);
     if (!while_blocked()) {
         throw stopped_error("Stopped while Kafka took no more messages", sink().last_error());

@@ -25,6 +25,7 @@
 #include "record/output.h"
 #include "route/key_change.h"
 #include "route/router.h"
+#include "run/blocked_time.h"
 #include "run/counters.h"
 #include "run/substitution.h"
 #include "sink/kafka_sink.h"
@@ -67,6 +68,10 @@ class Pipeline {
     // Which history the positions of what follows belong to, and which server process told it
     // (SystemIdentity::started; empty: not known).
     void read_from(SystemId system, Timeline timeline, const std::string& started);
+
+    const BlockedTime& blocked() const { return blocked_; }
+    // Age of the commit that is being delivered, or was last.
+    std::chrono::milliseconds behind() const;
 
     // Where the source must start so that nothing is missing: everything before has been produced. 0 before
     // begin().
@@ -167,6 +172,7 @@ class Pipeline {
     void in_progress_frame(std::span<const uint8_t> bytes, const WhileBlocked& while_blocked);
     void deliver(const wire::Transaction& committed, const WhileBlocked& while_blocked);
     void begin_group(Lsn commit, const WhileBlocked& while_blocked);
+    void within_group(const WhileBlocked& while_blocked);
     void end_group(Lsn end);
     void read_up_to(Lsn position);
     // Not to be passed: prepared transactions from there on must come again.
@@ -200,6 +206,8 @@ class Pipeline {
     std::string position_;  // "<system identifier>:<timeline>:" and room for the rest
     size_t position_prefix_ = 0;
     int64_t now_ms_ = 0;
+    int64_t commit_ms_ = 0;  // of the transaction that is being delivered, or was last; Unix time
+    BlockedTime blocked_;
 
     Lsn resume_;
     Lsn session_start_;  // what was prepared before comes at its COMMIT PREPARED

@@ -93,6 +93,14 @@ Error outage_error(const Pipeline& pipeline) {
             "None needed: changes go to the outage log until Kafka answers again."};
 }
 
+Error slowness_error(milliseconds behind) {
+    return {ErrorCode::outage_begins,
+            "Kafka takes less than the server sends, and is " + std::to_string(behind.count() / 1000) +
+                " s behind",
+            "That is more than spool.outage_lag.",
+            "None needed: changes go to the outage log until Kafka has caught up."};
+}
+
 }  // namespace
 
 Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
@@ -110,6 +118,8 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot);
     pipeline.read_from(identity.system, identity.timeline, identity.started);
     next_look_ = Clock::now() + kPromotionLook;
+    pace_since_ = Clock::now();
+    blocked_before_ = pipeline.blocked().in_all();
     memory.confirmed = slot;
     received_ = confirmed_ = pipeline.confirmed();
     report.server_position(identity.flushed);
@@ -232,7 +242,6 @@ void Session::take(const StreamEvent& event) {
         case StreamEvent::Kind::frame:
             if (received_ < event.wal_end) received_ = event.wal_end;
             report_.server_position(event.wal_end);
-            blocked_since_.reset();
             pipeline_.frame(event.payload, while_blocked_);
             report_.server_position(pipeline_.resume_position());
             break;
@@ -298,8 +307,10 @@ void Session::look_for_promotion() {
 // librdkafka retries in silence, for example while a topic has too few in-sync replicas.
 void Session::check_kafka() {
     const milliseconds stalled = pipeline_.sink().stalled_for();
-    if (config_.spool.outage && !draining_ && stalled > config_.spool.outage_after)
-        throw outage_error(pipeline_);
+    if (config_.spool.outage && !draining_) {
+        if (stalled > config_.spool.outage_after) throw outage_error(pipeline_);
+        check_pace();
+    }
     if (stalled > config_.retry.connection_window) {
         throw Error(ErrorCode::kafka_window_over, "Kafka has acknowledged nothing for the whole retry window",
                     pipeline_.sink().last_error(),
@@ -318,11 +329,21 @@ void Session::check_kafka() {
     }
 }
 
-// Between a full queue and the next try: Kafka's acknowledgements have just been taken.
-bool Session::while_blocked() {
+// Whether Kafka, and not the server, is what holds the stream up, and for how long it has.
+void Session::check_pace() {
     const Clock::time_point now = Clock::now();
-    if (!blocked_since_) blocked_since_ = now;
-    if (config_.spool.outage && !draining_ && now - *blocked_since_ > config_.spool.outage_after)
+    if (config_.spool.outage_lag.count() == 0 || now - pace_since_ < config_.spool.outage_after) return;
+    const Clock::duration blocked = pipeline_.blocked().in_all();
+    const bool slow = blocked - blocked_before_ > (now - pace_since_) / 2;
+    pace_since_ = now;
+    blocked_before_ = blocked;
+    if (slow && pipeline_.behind() > config_.spool.outage_lag) throw slowness_error(pipeline_.behind());
+}
+
+// Between a full queue and the next try, and now and then in a large transaction: Kafka's acknowledgements
+// have just been taken.
+bool Session::while_blocked() {
+    if (config_.spool.outage && !draining_ && pipeline_.blocked().now() > config_.spool.outage_after)
         throw outage_error(pipeline_);
     confirm(false);
     if (stop_.load(std::memory_order_relaxed)) begin_drain();

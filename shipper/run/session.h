@@ -48,6 +48,7 @@ class Session {
     bool stay_alive();
     void check_silence();
     void check_kafka();
+    void check_pace();
     void look_for_promotion();
 
     const TaskConfig& config_;
@@ -62,10 +63,11 @@ class Session {
     Clock::time_point next_look_;  // whether a standby was promoted
     bool draining_ = false;
     bool stall_logged_ = false;
-    Clock::time_point finish_until_;                  // while draining: when to give the open transaction up
-    Clock::time_point drain_until_;                   // and when to give up
-    std::optional<Clock::time_point> blocked_since_;  // by Kafka, within a frame
-    std::optional<Clock::time_point> asked_at_;       // a reply was asked for and nothing heard since
+    Clock::time_point finish_until_;             // while draining: when to give the open transaction up
+    Clock::time_point drain_until_;              // and when to give up
+    Clock::time_point pace_since_;               // Kafka's pace is judged from then on,
+    Clock::duration blocked_before_{};           // and by how long it has held the pipeline up since
+    std::optional<Clock::time_point> asked_at_;  // a reply was asked for and nothing heard since
     Lsn received_;
     Lsn confirmed_;  // last told to the server
 };
