@@ -23,6 +23,8 @@ namespace {
 constexpr size_t kMostOffsets = 20'000;
 constexpr int64_t kFirstLook = 64;
 constexpr int64_t kLookFurther = 8;
+// Fencing waits until the transaction of the one before has been aborted.
+constexpr std::chrono::milliseconds kShortestRequestTimeout{5000};
 
 std::vector<std::unique_ptr<KafkaSink>> make_sinks(std::vector<SinkOptions> options) {
     std::vector<std::unique_ptr<KafkaSink>> sinks;
@@ -74,6 +76,10 @@ SinkOptions sink_options(const TaskConfig& config) {
     options.create_topics = config.sink.create_topics;
     options.topic_partitions = config.sink.topic_partitions;
     options.topic_replication = config.sink.topic_replication;
+    // While somebody waits for an answer in vain, nothing goes to the outage log.
+    if (config.spool.outage)
+        options.request_timeout = std::clamp<std::chrono::milliseconds>(
+            config.spool.outage_after, kShortestRequestTimeout, options.request_timeout);
     bound_batches(config, options);
     return options;
 }

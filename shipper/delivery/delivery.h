@@ -8,6 +8,7 @@
 // Thread contract: one thread. Errors: Error.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -50,6 +51,7 @@ class Delivery {
 
     // Called now and then in what takes long; false gives up. Set it before anything else.
     void set_keep_going(std::function<bool()> keep_going) { keep_going_ = std::move(keep_going); }
+    bool keep_going() const { return keep_going_(); }
     // Waits for a broker; throws Error (source_stopped soon after `stop` becomes true).
     void connect(const std::atomic<bool>& stop);
     // Fences what came before, and reads the last progress record; nothing if there is none.
@@ -120,6 +122,12 @@ class Delivery {
     // Lets the beginning of the open transaction count.
     virtual void divide(const Frontier&) {}
     uint64_t outstanding() const { return tracker_.outstanding(); }
+    // For how long a transaction's commit has been under way; 0: none is.
+    virtual std::chrono::milliseconds commit_waits_for() const { return std::chrono::milliseconds(0); }
+    // For how long Kafka has not got on with what it was given; 0 if it has everything.
+    std::chrono::milliseconds stalled_for() const {
+        return std::max(active_->stalled_for(), commit_waits_for());
+    }
     const KafkaSink& sink() const { return *active_; }
 
  protected:

@@ -138,10 +138,16 @@ void ExactlyOnce::advance() {
     if (!closing_ || committing_ || active_->queued_messages() > 0) return;
     WALFERRY_FAIL_POINT("kafka_commit_before");
     committer_.commit(*active_);
+    commit_began_ = Clock::now();
     committing_ = std::exchange(closing_record_, std::nullopt);
     open_ = closing_ = false;
     active_index_ = 1 - active_index_;
     active_ = sinks_[active_index_].get();
+}
+
+milliseconds ExactlyOnce::commit_waits_for() const {
+    if (!committing_) return milliseconds(0);
+    return std::chrono::duration_cast<milliseconds>(Clock::now() - commit_began_);
 }
 
 void ExactlyOnce::poll(milliseconds wait) {

@@ -33,6 +33,7 @@ class ExactlyOnce final : public Delivery {
     int wake_fd() const override { return wake_fd_; }
     bool settled() const override;
     void divide(const Frontier& frontier) override;
+    std::chrono::milliseconds commit_waits_for() const override;
 
  protected:
     bool exactly_once() const override { return true; }
@@ -60,6 +61,7 @@ class ExactlyOnce final : public Delivery {
     bool behind_ = false;                           // it stays open for longer
     Clock::time_point opened_at_;
     Clock::time_point closed_at_;
+    Clock::time_point commit_began_;
     std::chrono::milliseconds longest_;  // that a transaction may be open
     std::chrono::milliseconds interval_;
     std::chrono::milliseconds idle_interval_;

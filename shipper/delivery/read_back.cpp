@@ -68,9 +68,13 @@ void ReadBack::load(const std::vector<std::string>& topics) {
         loaded[topic];
         const std::optional<int32_t> partitions = reader_.partitions(topic);
         const auto hints = from_.find(topic);
+        std::vector<PartitionRef> refs;
+        for (int32_t partition = 0; partition < partitions.value_or(0); ++partition)
+            refs.push_back({topic, partition});
+        const std::vector<TopicReader::Bounds> all = reader_.bounds(refs);
         for (int32_t partition = 0; partition < partitions.value_or(0); ++partition) {
-            const PartitionRef ref{topic, partition};
-            const TopicReader::Bounds bounds = reader_.bounds(ref);
+            const PartitionRef& ref = refs[static_cast<size_t>(partition)];
+            const TopicReader::Bounds& bounds = all[static_cast<size_t>(partition)];
             if (bounds.begin == bounds.end) continue;
             const bool hinted = hints != from_.end() && hints->second.contains(partition);
             // A topic that was made anew ends before what was written to the old one.

@@ -22,6 +22,8 @@ constexpr milliseconds kLineInterval{10'000};
 constexpr milliseconds kIdleWait{50};
 // Frames between two looks at the source.
 constexpr int kFramesAtOnce = 16;
+// For how long the source is served at once while something waits for Kafka.
+constexpr milliseconds kServeAtOnce{50};
 
 BackoffSettings backoff_settings(const RetryConfig& retry) {
     BackoffSettings settings;
@@ -50,13 +52,10 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
       report_(report),
       memory_(memory),
       stop_(stop),
+      watch_(config.retry.connection_window),
       backoff_(backoff_settings(config.retry)) {
-    ConnectionSettings settings;
-    settings.dsn = config.source.dsn;
-    settings.application_name = "walferry-" + config.name;
-    Connection connection(settings, stop);
-    connection.scene().slot = config.source.slot;
-    connection.scene().plugin = "walferry";
+    if (pipeline_) end_pipeline();
+    Connection connection = open_source(config, stop);
     if (const auto slot = find_slot(connection, config.source.slot);
         slot && config.source.second_shipper == SecondShipper::wait)
         stand_by(connection, *slot, config, memory, stop);
@@ -108,10 +107,7 @@ OutageSession::OutageSession(const TaskConfig& config, OutageLog& log, std::uniq
     if (accepts_gap && log.end() < slot) log.advance(slot);
     stream_ = std::make_unique<ReplicationStream>(std::move(connection), config.source.slot, from,
                                                   PluginOptions{{"options", plugin_options_json(source)}});
-    while_blocked_ = [this] {
-        serve_source(milliseconds(0));
-        return !stop_.load();
-    };
+    while_blocked_ = [this] { return while_blocked(); };
     next_status_ = next_sync_ = next_line_ = Clock::now();
     memory.had_slot = true;
     memory.slot_holder.reset();
@@ -147,8 +143,9 @@ void OutageSession::require_same_history() const {
 
 OutageSession::~OutageSession() {
     if (pipeline_) pipeline_->set_keep_going([stop = &stop_] { return !stop->load(); });
-    // The thread looks at `stop` only now and then, and the pipeline that it makes is nobody's.
+    // The threads look at `stop` only now and then, and the pipelines that they have are nobody's.
     if (kafka_.valid()) kafka_.wait();
+    if (ending_.valid()) ending_.wait();
 }
 
 void OutageSession::run() {
@@ -177,11 +174,14 @@ void OutageSession::run() {
     stream_->stop(milliseconds(2000));
 }
 
-// Reads what the server sends into the log, as far as there is room, and keeps it informed.
-void OutageSession::serve_source(milliseconds wait) {
+// Reads what the server sends into the log, as far as there is room, and keeps it informed. Whether there may
+// be more at once.
+bool OutageSession::serve_source(milliseconds wait) {
     // A frame is at most as large as libpq's buffer; whether a small one fits tells early enough.
     constexpr uint64_t kUsualFrame = 128 << 10;
-    for (int i = 0; i < kFramesAtOnce; ++i) {
+    watch_kafka();
+    int read = 0;
+    for (; read < kFramesAtOnce; ++read) {
         const bool may_take = !paused_ || mid_transaction_;
         const bool room = log_.has_room(waiting_ ? waiting_->bytes().size() : kUsualFrame);
         if (!room && std::exchange(room_, false))
@@ -197,7 +197,7 @@ void OutageSession::serve_source(milliseconds wait) {
             take(frame.bytes());
             continue;
         }
-        const StreamEvent event = stream_->next(i == 0 ? wait : milliseconds(0));
+        const StreamEvent event = stream_->next(read == 0 ? wait : milliseconds(0));
         if (event.kind == StreamEvent::Kind::none) break;
         if (event.kind == StreamEvent::Kind::end)
             throw Error(ErrorCode::source_unavailable, "The server ended the stream", "",
@@ -219,6 +219,29 @@ void OutageSession::serve_source(milliseconds wait) {
     }
     if (unsynchronised_ && next_sync_ <= now) synchronise();
     confirm(false);
+    return read == kFramesAtOnce;
+}
+
+// Called now and then, between waits of up to a second.
+bool OutageSession::while_blocked() {
+    const Clock::time_point until = Clock::now() + kServeAtOnce;
+    while (serve_source(milliseconds(0)) && Clock::now() < until && !stop_.load()) {
+    }
+    tell();
+    return !stop_.load();
+}
+
+// A pause ends when Kafka does not take the little that is left.
+void OutageSession::watch_kafka() {
+    if (!pipeline_) return;
+    watch_.look(*pipeline_);
+    if (!reader_) return;
+    const Clock::time_point now = Clock::now();
+    if (recorded_ != pipeline_->recorded()) {
+        recorded_ = pipeline_->recorded();
+        recorded_at_ = now;
+    }
+    if (now - recorded_at_ > config_.spool.outage_after) paused_ = false;
 }
 
 void OutageSession::take(std::span<const uint8_t> frame) {
@@ -264,6 +287,10 @@ void OutageSession::confirm(bool now) {
 
 void OutageSession::look_for_kafka() {
     const Clock::time_point now = Clock::now();
+    if (ending_.valid()) {
+        if (ending_.wait_for(milliseconds(0)) != std::future_status::ready) return;
+        ending_.get();
+    }
     if (!kafka_.valid()) {
         if (now < look_again_) return;
         kafka_ = std::async(std::launch::async, connected_pipeline, std::cref(config_), std::ref(counters_),
@@ -294,6 +321,8 @@ void OutageSession::begin_pipeline() {
                              facts_.slot->confirmed_flush);
     log_.release(pipeline_->recorded());
     reader_.emplace(log_);
+    recorded_ = pipeline_->recorded();
+    recorded_at_ = Clock::now();
     backoff_.reset();
     log_info("Kafka answers again: delivering what the outage log holds",
              {{"log_bytes", log_.used_bytes()}, {"from", lsn_text(pipeline_->recorded())}});
@@ -303,7 +332,8 @@ void OutageSession::drain() {
     bool more = true;
     for (int i = 0; i < kFramesAtOnce && more; ++i) {
         const auto item = reader_->next();
-        more = item && deliver(*item);
+        more = item.has_value();
+        if (more) deliver(*item);
     }
     pipeline_->poll();
     pipeline_->tick();
@@ -314,7 +344,7 @@ void OutageSession::drain() {
         return;
     }
     // The end is near: what comes now waits with the server for a moment, so that the log can become empty.
-    paused_ = pipeline_->sink().stalled_for() <= config_.spool.outage_after;
+    paused_ = true;
     serve_source(milliseconds(0));
     if (mid_transaction_ || pipeline_->in_transaction()) {
         // A transaction larger than the log can never end in it. It comes from the server then, as it would
@@ -336,8 +366,7 @@ void OutageSession::drain() {
     }
 }
 
-// Whether there may be more.
-bool OutageSession::deliver(const OutageLog::Item& item) {
+void OutageSession::deliver(const OutageLog::Item& item) {
     switch (item.kind) {
         case OutageLog::Item::Kind::session:
             pipeline_->begin_session(item.source->system, item.source->timeline, item.source->database,
@@ -350,24 +379,30 @@ bool OutageSession::deliver(const OutageLog::Item& item) {
             pipeline_->frame(item.frame, while_blocked_, item.known);
             break;
     }
-    return true;
 }
 
 void OutageSession::lose_pipeline(const Error& error) {
-    pipeline_.reset();
     reader_.reset();
     paused_ = false;
+    if (pipeline_) end_pipeline();
     const std::optional<milliseconds> delay = backoff_.next();
     if (!delay) throw error;
     if (backoff_.attempts() == 1) log_warning(error);
     look_again_ = Clock::now() + *delay;
 }
 
+// In another thread: an open transaction is given up, and librdkafka's threads are waited for, which takes
+// seconds if Kafka hangs.
+void OutageSession::end_pipeline() {
+    pipeline_->set_keep_going([stop = &stop_] { return !stop->load(); });
+    ending_ = std::async(std::launch::async, [lost = std::move(pipeline_)]() mutable { lost.reset(); });
+}
+
 void OutageSession::tell() {
     const Clock::time_point now = Clock::now();
     if (now < next_line_) return;
     next_line_ = now + kLineInterval;
-    if (!pipeline_)
+    if (!pipeline_ || pipeline_->stalled_for() > config_.spool.outage_after)
         log_info(
             "Kafka is away: changes go to the outage log",
             {{"log_bytes", log_.used_bytes()}, {"limit", log_.limit()}, {"confirmed", lsn_text(confirmed_)}});

@@ -7,8 +7,11 @@
 //
 // Transactions come whole and in commit order: without streaming and decoding at PREPARE.
 //
-// Thread contract: one thread, but for the one that waits for Kafka. Errors: Error; those of retry class
-// `sink` are met here, by a new pipeline.
+// The stream is read all the time: what waits for Kafka either does so in another thread, or serves the
+// stream meanwhile.
+//
+// Thread contract: one thread, but for those that wait for Kafka and that end a lost pipeline. Errors: Error;
+// those of retry class `sink` are met here, by a new pipeline.
 #pragma once
 
 #include <atomic>
@@ -19,6 +22,7 @@
 
 #include "config/task.h"
 #include "record/frame_walker.h"
+#include "run/kafka_watch.h"
 #include "run/pipeline.h"
 #include "run/progress_report.h"
 #include "run/session_memory.h"
@@ -31,7 +35,8 @@ namespace walferry {
 
 class OutageSession {
  public:
-    // `pipeline`: must be null; the one that has drained the log when run() returns.
+    // `pipeline`: one of which Kafka takes nothing any more, or null; the one that has drained the log when
+    // run() returns.
     OutageSession(const TaskConfig& config, OutageLog& log, std::unique_ptr<Pipeline>& pipeline,
                   Counters& counters, ProgressReport& report, SessionMemory& memory,
                   const std::atomic<bool>& stop);
@@ -47,15 +52,18 @@ class OutageSession {
     struct NoPreparation {};
 
     void require_same_history() const;
-    void serve_source(std::chrono::milliseconds wait);
+    bool serve_source(std::chrono::milliseconds wait);
+    bool while_blocked();
     void take(std::span<const uint8_t> frame);
     void synchronise();
     void confirm(bool now);
     void look_for_kafka();
     void begin_pipeline();
     void drain();
-    bool deliver(const OutageLog::Item& item);
+    void deliver(const OutageLog::Item& item);
+    void watch_kafka();
     void lose_pipeline(const Error& error);
+    void end_pipeline();
     void tell();
 
     const TaskConfig& config_;
@@ -70,6 +78,8 @@ class OutageSession {
     FrameWalker<NoPreparation> walker_;
     std::optional<OutageLog::Reader> reader_;
     std::future<std::unique_ptr<Pipeline>> kafka_;  // while it is looked for
+    std::future<void> ending_;                      // of a pipeline that was lost
+    KafkaWatch watch_;
     Backoff backoff_;
     Clock::time_point look_again_;
     Pipeline::WhileBlocked while_blocked_;
@@ -81,6 +91,8 @@ class OutageSession {
     bool unsynchronised_ = false;
     bool room_ = true;
     bool paused_ = false;  // Kafka has nearly caught up: nothing more goes into the log
+    Lsn recorded_;         // by Kafka, since
+    Clock::time_point recorded_at_;
     bool drained_ = false;
     bool mid_transaction_ = false;     // a transaction in the log lacks its end
     std::optional<OwnFrame> waiting_;  // a frame that has come, for which the log had no room

@@ -96,7 +96,7 @@ Pipeline::Pipeline(const TaskConfig& config, Counters& counters)
       delivery_(Delivery::make(config)),
       spool_(config.spool.directory, config.name, config.spool.size.value),
       in_progress_(spool_),
-      substitution_(config, delivery_->sink(), counters) {
+      substitution_(config, delivery_->sink(), counters, [this] { return delivery_->keep_going(); }) {
     if (!router_.distinguishes_tables()) {
         log_warning("the topic template does not keep tables apart: several may share a topic",
                     {{"topic", config.sink.topic}});

@@ -113,6 +113,9 @@ class Pipeline {
     bool in_transaction() const { return delivery_->in_group(); }
     uint64_t outstanding() const { return delivery_->outstanding(); }
     const KafkaSink& sink() const { return delivery_->sink(); }
+    // For how long Kafka has not got on with what it was given; 0 if it has everything.
+    std::chrono::milliseconds stalled_for() const { return delivery_->stalled_for(); }
+    std::chrono::milliseconds commit_waits_for() const { return delivery_->commit_waits_for(); }
 
  private:
     enum class Partitioning { zero, table, key };

@@ -69,11 +69,11 @@ class Task {
         while (!stop_.load()) {
             failure = attempt();
             report_.clear();
-            if (failure && outage_log_ && is_outage(failure->code())) {
-                if (!std::exchange(outage_, true)) {
-                    log_warning(*failure);
-                    continue;
-                }
+            const bool outage_begins = failure && outage_log_ && !outage_ && is_outage(failure->code());
+            if (outage_begins) {
+                log_warning(*failure);
+                outage_ = true;
+                continue;
             }
             if (failure && !stop_.load() && !retry_after(*failure)) throw *failure;
         }
@@ -104,7 +104,7 @@ class Task {
         try {
             if (config_.spool.outage && !outage_log_) open_outage_log();
             if (outage_log_ && (outage_ || !outage_log_->empty())) {
-                if (pipeline_) drop_pipeline();
+                note_what_is_owed();
                 OutageSession(config_, *outage_log_, pipeline_, counters_, report_, memory_, stop_).run();
                 outage_ = false;
                 // The beginning of a transaction that did not fit is dropped when the log is opened.
@@ -206,6 +206,11 @@ class Task {
 
     // A producer that failed has lost messages: a new one takes its place, from the last confirmed position.
     void drop_pipeline() {
+        note_what_is_owed();
+        pipeline_.reset();
+    }
+
+    void note_what_is_owed() {
         if (!pipeline_) return;
         // Before its first session a pipeline knows of no confirmed position.
         confirmed_ = std::max(confirmed_, pipeline_->confirmed());
@@ -214,7 +219,6 @@ class Task {
             const Lsn read = pipeline_->resume_position();
             owed_ = std::max(owed_, Lsn{read.value + (pipeline_->in_transaction() ? 1 : 0)});
         }
-        pipeline_.reset();
     }
 
     const TaskConfig& config_;

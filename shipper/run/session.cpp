@@ -18,7 +18,6 @@ using std::chrono::seconds;
 constexpr milliseconds kStopHandshake{2000};
 // A signal that comes just before a wait does not end it.
 constexpr milliseconds kLongestWait{500};
-constexpr seconds kStallWorthALine{10};
 constexpr int kNewsPart = 5;
 constexpr seconds kPromotionLook{10};
 constexpr seconds kLookTimeout{2};
@@ -105,10 +104,13 @@ Error slowness_error(milliseconds behind) {
 
 Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& report, SessionMemory& memory,
                  const std::atomic<bool>& stop)
-    : config_(config), pipeline_(pipeline), report_(report), memory_(memory), stop_(stop) {
-    Connection connection(connection_settings(), stop);
-    connection.scene().slot = config.source.slot;
-    connection.scene().plugin = "walferry";
+    : config_(config),
+      pipeline_(pipeline),
+      report_(report),
+      memory_(memory),
+      stop_(stop),
+      kafka_(config.retry.connection_window) {
+    Connection connection = open_source(config, stop);
     pipeline_.set_keep_going([this] { return stay_alive(); });
     // First, so that nothing is made in a cluster that is not ours.
     require_same_cluster(identify_system(connection), memory);
@@ -147,19 +149,12 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     next_status_ = Clock::now();
     memory.slot_holder.reset();
     memory.standing_by = false;
-    memory.streamed = true;
+    memory.streamed = streaming_ = true;
     log_info("streaming", {{"slot", config.source.slot},
                            {"from", lsn_text(pipeline.start_position())},
                            {"database", identity.database},
                            {"system_identifier", identity.system.value},
                            {"timeline", identity.timeline.value}});
-}
-
-ConnectionSettings Session::connection_settings() const {
-    ConnectionSettings settings;
-    settings.dsn = config_.source.dsn;
-    settings.application_name = "walferry-" + config_.name;
-    return settings;
 }
 
 Session::~Session() {
@@ -286,9 +281,7 @@ void Session::confirm(bool now) {
 // another.
 void Session::look_for_promotion() {
     try {
-        ConnectionSettings settings = connection_settings();
-        settings.connect_timeout = kLookTimeout;
-        Connection connection(settings, stop_);
+        Connection connection = open_source(config_, stop_, kLookTimeout);
         const SystemIdentity now = identify_system(connection);
         if (is_same_process(now, memory_.identity->started) && !now.in_recovery) {
             log_info("the server was promoted",
@@ -304,29 +297,12 @@ void Session::look_for_promotion() {
     next_look_ = Clock::now() + kPromotionLook;
 }
 
-// librdkafka retries in silence, for example while a topic has too few in-sync replicas.
 void Session::check_kafka() {
-    const milliseconds stalled = pipeline_.sink().stalled_for();
     if (config_.spool.outage && !draining_) {
-        if (stalled > config_.spool.outage_after) throw outage_error(pipeline_);
+        if (pipeline_.stalled_for() > config_.spool.outage_after) throw outage_error(pipeline_);
         check_pace();
     }
-    if (stalled > config_.retry.connection_window) {
-        throw Error(ErrorCode::kafka_window_over, "Kafka has acknowledged nothing for the whole retry window",
-                    pipeline_.sink().last_error(),
-                    "Mend the connection to Kafka and start again: nothing is lost, the slot keeps what is "
-                    "missing. The "
-                    "window is retry.connection_window.");
-    }
-    if (stalled < kStallWorthALine) {
-        stall_logged_ = false;
-    } else if (!stall_logged_) {
-        stall_logged_ = true;
-        log_warning("kafka acknowledges nothing; waiting", {{"for_ms", stalled.count()},
-                                                            {"messages", pipeline_.outstanding()},
-                                                            {"brokers_up", pipeline_.sink().brokers_up()},
-                                                            {"last_error", pipeline_.sink().last_error()}});
-    }
+    kafka_.look(pipeline_);
 }
 
 // Whether Kafka, and not the server, is what holds the stream up, and for how long it has.
@@ -343,8 +319,6 @@ void Session::check_pace() {
 // Between a full queue and the next try, and now and then in a large transaction: Kafka's acknowledgements
 // have just been taken.
 bool Session::while_blocked() {
-    if (config_.spool.outage && !draining_ && pipeline_.blocked().now() > config_.spool.outage_after)
-        throw outage_error(pipeline_);
     confirm(false);
     if (stop_.load(std::memory_order_relaxed)) begin_drain();
     return !draining_ || Clock::now() < finish_until_;
@@ -353,6 +327,8 @@ bool Session::while_blocked() {
 // In what takes long and must not be entered anew: Kafka's acknowledgements wait.
 bool Session::stay_alive() {
     const Clock::time_point time = Clock::now();
+    // Later on, what is not acknowledged may as well wait here to be taken.
+    if (!streaming_) check_kafka();
     if (stream_ && next_status_ <= time) {
         stream_->send_status(received_ < confirmed_ ? confirmed_ : received_, confirmed_);
         next_status_ = time + status_interval_;

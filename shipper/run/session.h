@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "config/task.h"
+#include "run/kafka_watch.h"
 #include "run/pipeline.h"
 #include "run/progress_report.h"
 #include "run/session_memory.h"
@@ -33,7 +34,6 @@ class Session {
  private:
     using Clock = std::chrono::steady_clock;
 
-    ConnectionSettings connection_settings() const;
     Lsn find_start(Connection& connection);
     Lsn begin_pipeline(Connection& connection);
     Lsn resume_pipeline(Connection& connection);
@@ -58,11 +58,12 @@ class Session {
     const std::atomic<bool>& stop_;
     std::unique_ptr<ReplicationStream> stream_;
     Pipeline::WhileBlocked while_blocked_;
+    KafkaWatch kafka_;
     std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
     Clock::time_point next_look_;  // whether a standby was promoted
+    bool streaming_ = false;       // the start is over
     bool draining_ = false;
-    bool stall_logged_ = false;
     Clock::time_point finish_until_;             // while draining: when to give the open transaction up
     Clock::time_point drain_until_;              // and when to give up
     Clock::time_point pace_since_;               // Kafka's pace is judged from then on,

@@ -33,6 +33,18 @@ Error overtaken_error(const std::string& slot) {
         "", "None needed: the progress record is read anew, and compared with the slot."};
 }
 
+Connection open_source(const TaskConfig& config, const std::atomic<bool>& stop,
+                       std::chrono::seconds connect_timeout) {
+    ConnectionSettings settings;
+    settings.dsn = config.source.dsn;
+    settings.connect_timeout = connect_timeout;
+    settings.application_name = "walferry-" + config.name;
+    Connection connection(settings, stop);
+    connection.scene().slot = config.source.slot;
+    connection.scene().plugin = "walferry";
+    return connection;
+}
+
 // Where each earlier timeline left the history of `now`; those that are not part of it are not there.
 std::map<Timeline, Lsn> ends_of_timelines(Connection& connection, Timeline now) {
     std::map<Timeline, Lsn> ends{{now, Lsn{UINT64_MAX}}};

@@ -2,6 +2,7 @@
 // one thread. Errors: Error.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <optional>
 
@@ -13,6 +14,10 @@
 #include "source/slot.h"
 
 namespace walferry {
+
+// The task's connection to its source.
+Connection open_source(const TaskConfig& config, const std::atomic<bool>& stop,
+                       std::chrono::seconds connect_timeout = ConnectionSettings().connect_timeout);
 
 // Throws when the server or the slot is not fit for streaming; notes who holds the slot.
 void check_source(Connection& connection, const std::optional<SlotInfo>& slot, const TaskConfig& config,

@@ -74,8 +74,9 @@ bool sets_aside(const OversizePlan& plan, Cause cause) {
     return policy_of(plan, cause) == Oversize::dead_letter;
 }
 
-Substitution::Substitution(const TaskConfig& config, const KafkaSink& sink, Counters& counters)
-    : sink_(sink), counters_(counters) {
+Substitution::Substitution(const TaskConfig& config, const KafkaSink& sink, Counters& counters,
+                           std::function<bool()> keep_going)
+    : sink_(sink), counters_(counters), keep_going_(std::move(keep_going)) {
     const bool claims = config.sink.oversize == Oversize::claim_check ||
                         std::any_of(config.tables.begin(), config.tables.end(), [](const TableConfig& table) {
                             return table.oversize == Oversize::claim_check;
@@ -109,7 +110,7 @@ OversizePlan Substitution::plan(const Destination& destination) {
 const TopicLimits& Substitution::limits_of(const std::string& topic) {
     const auto found = limits_.find(topic);
     if (found != limits_.end()) return found->second;
-    return limits_.emplace(topic, describe_limits(sink_, topic)).first->second;
+    return limits_.emplace(topic, describe_limits(sink_, topic, keep_going_)).first->second;
 }
 
 // What the topic itself says.

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,9 +46,11 @@ bool sets_aside(const OversizePlan& plan, Cause cause);
 
 class Substitution {
  public:
-    // `sink`, one of the task's producers, and `counters` must live longer. Throws Error (config_value) when
-    // the claim-check directory cannot be used.
-    Substitution(const TaskConfig& config, const KafkaSink& sink, Counters& counters);
+    // `sink`, one of the task's producers, and `counters` must live longer. `keep_going` is called now and
+    // then while Kafka is asked; false gives up (source_stopped). Throws Error (config_value) when the
+    // claim-check directory cannot be used.
+    Substitution(const TaskConfig& config, const KafkaSink& sink, Counters& counters,
+                 std::function<bool()> keep_going);
 
     // The topic of `destination` exists: it may be asked what it takes. So has that of dead letters to when
     // of_row() or of_message() is called for a record that goes there.
@@ -74,6 +77,7 @@ class Substitution {
 
     const KafkaSink& sink_;
     Counters& counters_;
+    std::function<bool()> keep_going_;
     std::optional<ClaimCheck> claims_;
     std::unordered_map<std::string, TopicLimits> limits_;
     KeyOnly key_only_;

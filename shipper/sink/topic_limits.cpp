@@ -58,7 +58,13 @@ void read_entries(const rd_kafka_ConfigResource_t* resource, TopicLimits& limits
     }
 }
 
-Answer ask(const KafkaSink& sink, const std::string& topic) {
+void require(const std::function<bool()>& keep_going) {
+    if (keep_going()) return;
+    throw Error(ErrorCode::source_stopped, "Stopped while Kafka was asked for the limits of a topic", "",
+                "Nothing is lost: the next start goes on.");
+}
+
+Answer ask(const KafkaSink& sink, const std::string& topic, const std::function<bool()>& keep_going) {
     const auto timeout = static_cast<int>(sink.options().request_timeout.count());
     std::array<char, 512> text{};
     const Resource resource(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
@@ -70,8 +76,14 @@ Answer ask(const KafkaSink& sink, const std::string& topic) {
     std::array<rd_kafka_ConfigResource_t*, 1> resources{resource.get()};
     rd_kafka_DescribeConfigs(sink.handle(), resources.data(), resources.size(), request.get(), queue.get());
     // The request times out by itself; the margin is for its report.
-    constexpr int kMarginMs = 1000;
-    const Event event(rd_kafka_queue_poll(queue.get(), timeout + kMarginMs));
+    constexpr std::chrono::milliseconds kMargin{1000};
+    constexpr int kSliceMs = 200;
+    const auto deadline = std::chrono::steady_clock::now() + sink.options().request_timeout + kMargin;
+    Event event;
+    do {
+        event.reset(rd_kafka_queue_poll(queue.get(), kSliceMs));
+        if (!event) require(keep_going);
+    } while (!event && std::chrono::steady_clock::now() < deadline);
     if (!event) return {RD_KAFKA_RESP_ERR__TIMED_OUT, {}, {}};
     if (const auto code = rd_kafka_event_error(event.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return {code, std::string(text_of(rd_kafka_event_error_string(event.get()))), {}};
@@ -111,13 +123,15 @@ size_t property(const KafkaSink& sink, const char* name) {
 
 }  // namespace
 
-TopicLimits describe_limits(const KafkaSink& sink, const std::string& topic) {
+TopicLimits describe_limits(const KafkaSink& sink, const std::string& topic,
+                            const std::function<bool()>& keep_going) {
     const auto deadline = std::chrono::steady_clock::now() + sink.options().request_timeout;
-    Answer answer = ask(sink, topic);
+    Answer answer = ask(sink, topic, keep_going);
     while (answer.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
            std::chrono::steady_clock::now() < deadline) {
         std::this_thread::sleep_for(kNewTopicPause);
-        answer = ask(sink, topic);
+        require(keep_going);
+        answer = ask(sink, topic, keep_going);
     }
     if (unanswered(answer.code)) {
         throw connection_error(answer.code, answer.detail + " while asking for the limits of topic " + topic,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 #include "sink/kafka_sink.h"
@@ -17,8 +18,10 @@ struct TopicLimits {
 };
 
 // Asks for a topic that exists; waits at most SinkOptions::request_timeout. A refusal gives the defaults, and
-// throws no Error; brokers that do not answer do (kafka_unreachable).
-TopicLimits describe_limits(const KafkaSink& sink, const std::string& topic);
+// throws no Error; brokers that do not answer do (kafka_unreachable). `keep_going` is called now and then;
+// false gives up (source_stopped).
+TopicLimits describe_limits(const KafkaSink& sink, const std::string& topic,
+                            const std::function<bool()>& keep_going);
 
 // Properties of the producer, whoever has set them: the largest message that it sends, and the largest batch
 // of several.

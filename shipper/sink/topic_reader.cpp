@@ -20,6 +20,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kSlice{100};
 constexpr size_t kRecordsAtOnce = 2000;
+// Of waiting for the answer to a request.
+constexpr milliseconds kFirstSlice{250};
+constexpr milliseconds kLongestSlice{1000};
 
 // What a consumer needs of the producer's properties: how to reach the brokers.
 bool concerns_connections(const std::string& name) {
@@ -40,6 +43,13 @@ struct DestroyQueue {
     void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
 };
 using Queue = std::unique_ptr<rd_kafka_queue_t, DestroyQueue>;
+
+struct DestroyPartitions {
+    void operator()(rd_kafka_topic_partition_list_t* list) const {
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+};
+using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t, DestroyPartitions>;
 
 // What has come, at most kSlice later; given back also when somebody throws, or the consumer could never end.
 class Messages {
@@ -156,20 +166,51 @@ std::optional<int32_t> TopicReader::partitions(const std::string& name) {
     }
 }
 
-TopicReader::Bounds TopicReader::bounds(const PartitionRef& ref) {
-    // With thousands of partitions it adds up.
-    if (!keep_going_()) throw stopped();
+TopicReader::Bounds TopicReader::bounds(const PartitionRef& partition) {
+    return bounds(std::span(&partition, 1)).front();
+}
+
+std::vector<TopicReader::Bounds> TopicReader::bounds(std::span<const PartitionRef> partitions) {
+    const std::vector<int64_t> begins = offsets_at(partitions, RD_KAFKA_OFFSET_BEGINNING);
+    const std::vector<int64_t> ends = offsets_at(partitions, RD_KAFKA_OFFSET_END);
+    std::vector<Bounds> bounds(partitions.size());
+    for (size_t i = 0; i < bounds.size(); ++i) bounds[i] = {begins[i], ends[i]};
+    return bounds;
+}
+
+// `place`: the beginning or the end, which Kafka's requests tell by the same numbers. The call that
+// librdkafka has for both waits for an answer until the request's own time is over, a minute, whatever its
+// argument says.
+std::vector<int64_t> TopicReader::offsets_at(std::span<const PartitionRef> partitions, int64_t place) {
+    if (partitions.empty()) return {};
+    const Partitions asked(rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+    for (const PartitionRef& ref : partitions)
+        rd_kafka_topic_partition_list_add(asked.get(), ref.topic.c_str(), ref.partition);
     const auto deadline = Clock::now() + options_.request_timeout;
-    while (true) {
-        Bounds bounds;
-        const rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(ends_, ref.topic.c_str(), ref.partition, &bounds.begin,
-                                             &bounds.end, static_cast<int>(kSlice.count()) * 5);
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return bounds;
+    // An answer that comes after its slice is lost: a slow broker must get a longer one.
+    for (milliseconds slice = kFirstSlice;; slice = std::min(slice * 2, kLongestSlice)) {
         if (!keep_going_()) throw stopped();
-        if (Clock::now() >= deadline)
-            throw connection_error(code, "while asking for the end of topic " + ref.topic, options_);
+        for (int i = 0; i < asked->cnt; ++i) {
+            asked->elems[i].offset = place;
+            asked->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+        }
+        rd_kafka_resp_err_t code =
+            rd_kafka_offsets_for_times(ends_, asked.get(), static_cast<int>(slice.count()));
+        const auto* const failed = std::find_if(asked->elems, asked->elems + asked->cnt, [](const auto& one) {
+            return one.err != RD_KAFKA_RESP_ERR_NO_ERROR || one.offset < 0;
+        });
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && failed == asked->elems + asked->cnt) break;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = failed->err;
+        if (Clock::now() >= deadline) {
+            const std::string topic =
+                failed == asked->elems + asked->cnt ? partitions.front().topic : failed->topic;
+            throw connection_error(code, "while asking for the end of topic " + topic, options_);
+        }
     }
+    std::vector<int64_t> offsets;
+    offsets.reserve(partitions.size());
+    for (int i = 0; i < asked->cnt; ++i) offsets.push_back(asked->elems[i].offset);
+    return offsets;
 }
 
 // The partitions that are being read, and how far.
@@ -177,9 +218,13 @@ class TopicReader::Tails {
  public:
     Tails(TopicReader& reader, std::span<const From> partitions)
         : reader_(reader), queue_(rd_kafka_queue_new(reader.consumer_)) {
+        std::vector<PartitionRef> refs;
+        refs.reserve(partitions.size());
+        for (const From& from : partitions) refs.push_back(from.partition);
+        const std::vector<Bounds> bounds = reader.bounds(refs);
         for (size_t i = 0; i < partitions.size(); ++i) {
-            const PartitionRef& ref = partitions[i].partition;
-            const int64_t end = reader.bounds(ref).end;
+            const PartitionRef& ref = refs[i];
+            const int64_t end = bounds[i].end;
             if (partitions[i].offset >= end) continue;
             rd_kafka_topic_t* topic = reader.topic(ref.topic);
             open_.push_back({i, topic, ref.partition, end});

@@ -61,6 +61,8 @@ class TopicReader {
     // Number of partitions; nothing if there is no such topic.
     std::optional<int32_t> partitions(const std::string& topic);
     Bounds bounds(const PartitionRef& partition);
+    // Of many at once, in their order.
+    std::vector<Bounds> bounds(std::span<const PartitionRef> partitions);
     // All records from there to the end as it is now, partition by partition in order. A transaction that is
     // still open hides what comes after its beginning: waits for it, at most SinkOptions::request_timeout;
     // false if something stayed hidden.
@@ -69,12 +71,12 @@ class TopicReader {
  private:
     class Tails;
 
+    rd_kafka_s* make_consumer(const char* isolation) const;
     rd_kafka_topic_s* topic(const std::string& name);
+    std::vector<int64_t> offsets_at(std::span<const PartitionRef> partitions, int64_t place);
 
     SinkOptions options_;
     KeepGoing keep_going_;
-    rd_kafka_s* make_consumer(const char* isolation) const;
-
     rd_kafka_s* consumer_ = nullptr;
     rd_kafka_s* ends_ = nullptr;  // sees also what is not committed, and so where a topic really ends
     std::unordered_map<std::string, rd_kafka_topic_s*> topics_;

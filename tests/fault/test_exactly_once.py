@@ -28,6 +28,26 @@ def test_the_transaction_coordinator_moves(server, cluster, database, slot_name,
     assert set(codes(walferry)) <= {"WF3016", "WF3017"} and stopped_well(walferry)
 
 
+def test_a_coordinator_that_can_write_nothing(server, cluster, database, slot_name, topic_prefix, cluster_task):
+    """Topics have their leader, but two of three brokers hang, and with them the coordinator or its copies: the log says
+    that nothing goes on, and when it does again."""
+    server.psql("create table t (id int primary key)", database)
+    topic = topic_prefix + "public.t"
+    for name in (topic, f"walferry.progress.{slot_name}"):
+        cluster.create_topic_on(cluster.nodes[0], name)
+    walferry = started(cluster_task, sink=EXACTLY_ONCE.sink(commit_interval="8s"))
+    server.psql("insert into t values (1)", database)
+    inserted = server.current_lsn()
+    wait_until(lambda: written(cluster.view, topic) >= 1, "the row in an open transaction", 20)
+    with cluster.nodes[1].hung(), cluster.nodes[2].hung():
+        walferry.wait_for_log("kafka acknowledges nothing; waiting|WF3020", timeout=60)
+        assert server.confirmed_lsn(slot_name) < inserted
+    walferry.wait_for_log("kafka acknowledges again|kafka answers commits again", timeout=60)
+    server.wait_confirmed(slot_name)
+    assert EXACTLY_ONCE.ids(cluster.view, topic) == [1]
+    assert set(codes(walferry)) <= {"WF3020"} and stopped_well(walferry)
+
+
 def test_a_transaction_whose_time_runs_out(server, cluster, database, slot_name, topic_prefix, cluster_task):
     """The process stands still in an open transaction, until the coordinator ends it: nothing of it counts, and the
     process learns that when it goes on."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import ElectionType, KafkaException
+from confluent_kafka.admin import NewTopic
 
 from harness.kafka import Kafka, new_cluster_id
 from harness.run import Run, free_port, wait_until
@@ -59,6 +60,13 @@ class KafkaCluster:
         """Without ceremony: a quorum that is going away has nobody to hand leaderships to."""
         for node in self.nodes:
             node.kill()
+
+    def create_topic_on(self, node: Kafka, name: str) -> None:
+        """A topic with one partition that has its only copy on that broker."""
+        topic = NewTopic(name, num_partitions=1, replica_assignment=[[node.properties["node.id"]]],
+                         config={"min.insync.replicas": "1"})
+        self.view.admin.create_topics([topic])[name].result(timeout=30)
+        wait_until(lambda: (name, 0) in self._partitions(), f"topic {name}", 30)
 
     # --- who leads, and who has kept up ---
 

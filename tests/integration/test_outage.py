@@ -2,29 +2,10 @@
 
 import shutil
 
-import pytest
+from outage_task import ISOLATION, both, ids, make, start
 
 from harness.run import wait_until
 from harness.stream import CounterLoad, last_progress, log_lines
-
-ISOLATION = {"at-least-once": "read_uncommitted", "exactly-once": "read_committed"}
-both = pytest.mark.parametrize("mode", list(ISOLATION))
-
-
-def make(task, run, mode, **spool):
-    folder = run.subfolder("spool")
-    walferry = task(sink={"delivery": mode}, retry={"max_delay": "500ms"},
-                    spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool})
-    return walferry, folder
-
-
-def start(walferry, pattern='"streaming"'):
-    walferry.start()
-    walferry.wait_for_log(pattern, timeout=60)
-
-
-def ids(records):
-    return [int(record.json["data"][0]["id"]) for record in records]
 
 
 @both

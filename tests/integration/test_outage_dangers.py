@@ -2,16 +2,12 @@
 
 import shutil
 
+import pytest
+from outage_task import ISOLATION, both, hold, ids, make, start
+
 from harness.postgres import lsn_from_text
 from harness.run import wait_until
-
-from test_outage import ids, start
-
-
-def make(task, run, mode, linger=1, **spool):
-    folder = run.subfolder("spool")
-    return task(sink={"delivery": mode, "kafka": {"linger.ms": linger}}, retry={"max_delay": "500ms"},
-                    spool={"directory": str(folder), "outage": True, "outage_after": "1s", **spool}), folder
+from harness.stream import CounterLoad
 
 
 def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, database, slot_name, topic_prefix,
@@ -44,24 +40,6 @@ def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, 
     wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 40)
     found = ids(broker.consume(topic_prefix + "public.t"))
     assert not walferry.running() and walferry.wait() == 5, f"goes on in silence; Kafka has {found}"
-
-
-def hold(run, server, broker, database, slot_name, task, mode="at-least-once", **more):
-    server.psql("create table t (id int primary key)", database)
-    walferry, folder = make(task, run, mode, **more)
-    start(walferry)
-    server.psql("insert into t values (0)", database)
-    server.wait_confirmed(slot_name)
-    broker.stop()
-    try:
-        server.psql("insert into t values (1)", database)
-        walferry.wait_for_log("streaming into the outage log", timeout=30)
-        server.psql("insert into t values (2)", database)
-        server.wait_confirmed(slot_name)
-        assert walferry.stop() == 0
-    finally:
-        broker.start()
-    return walferry, folder
 
 
 def test_a_dropped_slot_with_a_log(run, server, broker, database, slot_name, topic_prefix, task):
@@ -129,3 +107,35 @@ def test_stopped_while_the_log_is_drained_and_kafka_takes_nothing(run, server, b
     with broker.hung():
         status = walferry.stop()
     assert status == 0
+
+
+@pytest.mark.parametrize("moment", ["Kafka answers again: delivering", "the outage log is drained"])
+@both
+def test_kafka_hangs_again(mode, moment, run, server, broker, database, slot_name, topic_prefix, task):
+    """The slot goes on, whatever Kafka was being asked when it ceased to answer: about topics, what they take, their
+    ends. librdkafka itself would wait a minute for some of these."""
+    server.psql("".join(f"create table t{n} (id int primary key);" for n in range(12)), database)
+    walferry, folder = make(task, run, mode, sink={"oversize": "dead-letter"}, outage_after="2s")
+    start(walferry)
+
+    def goes_on(rounds: int) -> None:
+        for _ in range(rounds):
+            load.go_on(30)
+            server.wait_confirmed(slot_name, timeout=20)
+
+    with CounterLoad(server, database) as load:
+        load.go_on(50)
+        server.wait_confirmed(slot_name)
+        with broker.hung():
+            walferry.wait_for_log("streaming into the outage log", timeout=30)
+            for n in range(12):
+                server.psql(f"insert into t{n} values (1)", database)
+            goes_on(3)
+        wait_until(lambda: moment in walferry.log(), moment, 60, interval=0)
+        with broker.hung():
+            goes_on(12)
+        load.go_on(20)
+    wait_until(lambda: not list(folder.glob("*.outage/*.segment")), "the log to be empty", 90)
+    server.wait_confirmed(slot_name)
+    assert load.check(broker, topic_prefix + "public.counters", ISOLATION[mode]) == 0
+    assert walferry.stop() == 0

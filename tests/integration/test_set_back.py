@@ -1,10 +1,10 @@
 """A server that was set back: under an outage log, and with rows of the lost history in Kafka."""
 
 import pytest
+from outage_task import ids
 
 from harness.run import wait_until
 
-from test_outage import ids, make
 from test_faults_postgres import new_walsender, set_back, start, walsender  # noqa: F401
 
 
