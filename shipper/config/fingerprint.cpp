@@ -35,6 +35,8 @@ std::string config_fingerprint(const TaskConfig& config) {
     append("source.tables", none);
     append("source.operations", none);
     append("source.publish_via_root", none);
+    append("source.origin", none);
+    append("source.messages", none);
     for (TableConfig& table : copy.tables) append("table.", table);
     return fmt::format("{:08x}", wire::crc32c(0, reinterpret_cast<const uint8_t*>(text.data()), text.size()));
 }

@@ -195,8 +195,8 @@ const Setting kSettings[] = {
      .example = R"("100ms")",
      .help =
          "With exactly-once: how long a Kafka transaction stays open. It ends at the end of a transaction "
-         "of the source, and holds whole ones. Ten times as long while the task is more than a second "
-         "behind.",
+         "of the source, and holds whole ones. While the task is more than a second behind, ten times as "
+         "long, or half of what it is behind.",
      .min = 1,
      .max = 10'000,
      .member = [](Task& t, Table&) -> Member { return &t.sink.commit_interval; }},

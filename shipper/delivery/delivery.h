@@ -139,6 +139,9 @@ class Delivery {
     // Writes base() and waits until Kafka has it.
     virtual void write_base() = 0;
 
+    // Within a group: what has been produced of it is a group of its own from now on. Number of the next one.
+    uint32_t divide_group() { return group_ = tracker_.divide(); }
+
     std::optional<ProgressRecord> read_last();
     std::string record_key(uint64_t epoch) const;
     // Calls with each record of the task from there on; the end that was read to.

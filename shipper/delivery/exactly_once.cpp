@@ -20,6 +20,9 @@ using std::chrono::milliseconds;
 constexpr int64_t kBehindMs = 1000;
 constexpr uint64_t kManyMessages = 10'000;
 constexpr int kBehindFactor = 10;
+// Between two transactions nothing is produced until Kafka has all of the first one's messages: the farther
+// behind, the seldomer. commit_rows and commit_bytes bound it.
+constexpr int kBehindPart = 2;
 // Part of transaction.timeout.ms that a transaction may be open: the rest is for its commit.
 constexpr int kTimeoutPart = 2;
 constexpr milliseconds kTransactionTimeout{60'000};
@@ -81,7 +84,7 @@ void ExactlyOnce::begin_transaction() {
     WALFERRY_FAIL_POINT("kafka_begin_transaction");
     walferry::begin_transaction(*active_);
     open_ = true;
-    behind_ = false;
+    stays_open_ = interval_;
     opened_at_ = Clock::now();
     messages_ = bytes_ = 0;
 }
@@ -97,13 +100,14 @@ bool ExactlyOnce::due(const Frontier& frontier) {
     if (messages_ >= static_cast<uint64_t>(config_.sink.commit_rows) ||
         bytes_ >= config_.sink.commit_bytes.value)
         return true;
-    behind_ = frontier.behind_ms > kBehindMs && messages_ >= kManyMessages;
+    stays_open_ = interval_;
+    if (frontier.behind_ms > kBehindMs && messages_ >= kManyMessages)
+        stays_open_ = std::max(interval_ * kBehindFactor, milliseconds(frontier.behind_ms) / kBehindPart);
     return Clock::now() >= due_at();
 }
 
 ExactlyOnce::Clock::time_point ExactlyOnce::due_at() const {
-    const milliseconds interval = behind_ ? interval_ * kBehindFactor : interval_;
-    return opened_at_ + (committing_ ? longest_ : std::min(interval, longest_));
+    return opened_at_ + (committing_ ? longest_ : std::min(stays_open_, longest_));
 }
 
 void ExactlyOnce::finish_group(const Frontier& frontier) {

@@ -58,7 +58,7 @@ class ExactlyOnce final : public Delivery {
     bool closing_ = false;                          // it takes no more: its messages are being acknowledged
     std::optional<ProgressRecord> closing_record_;  // its record
     std::optional<ProgressRecord> committing_;      // of the other producer, whose commit is under way
-    bool behind_ = false;                           // it stays open for longer
+    std::chrono::milliseconds stays_open_{};        // interval_, or longer while the task is behind
     Clock::time_point opened_at_;
     Clock::time_point closed_at_;
     Clock::time_point commit_began_;

@@ -37,6 +37,14 @@ class AckTracker {
     // pending, its number may be given out again, so that empty groups take no room while Kafka acknowledges
     // nothing.
     void close(Lsn end);
+    // Goes on in another group, whose number it returns: those before it may be done while the end is still
+    // far away. confirmed() stays where it is until then.
+    uint32_t divide() {
+        close(last_end_);
+        return open();
+    }
+    // Whether all groups before this one are closed and acknowledged.
+    bool done_before(uint32_t group) const { return static_cast<int32_t>(head_ - group) >= 0; }
     // Takes the acknowledgement of `messages` of a group, in any order of groups. More than were produced is
     // a std::logic_error: the position must not move on a wrong count.
     void acknowledged(uint32_t group, uint32_t messages = 1) {

@@ -32,6 +32,7 @@ _SLOT, _COPY = "bench_base", "bench_run"
 _TIMEOUT_S = 1800.0
 _SAMPLE = 1000
 _WARM_UP_RECORDS = 500_000
+_WARM_UP_TRANSACTION = 5_000
 _numbers = itertools.count(1)
 
 
@@ -73,13 +74,22 @@ class Bench:
         self.scale, self.repetitions, self.say = scale, repetitions, say
 
     def warm_up(self) -> None:
-        """Half a million records, so that no measurement pays for the first compilations of the broker's code."""
+        """Half a million records, as many in transactions, and a reader of them, so that no measurement pays for the first
+        compilations of the broker's code."""
         self.kafka.create_topic("warm-up")
-        producer = Producer({"bootstrap.servers": self.kafka.brokers, "enable.idempotence": True, "linger.ms": 5,
-                             "queue.buffering.max.messages": _WARM_UP_RECORDS, "log_level": 0, **SHIPPER_KAFKA})
+        settings = {"bootstrap.servers": self.kafka.brokers, "enable.idempotence": True, "linger.ms": 5,
+                    "queue.buffering.max.messages": _WARM_UP_RECORDS, "log_level": 0, **SHIPPER_KAFKA}
+        plain, transactional = Producer(settings), Producer({**settings, "transactional.id": "warm-up"})
         for number in range(_WARM_UP_RECORDS):
-            producer.produce("warm-up", b"value %d" % number * 20)
-        producer.flush()
+            plain.produce("warm-up", b"value %d" % number * 20)
+        plain.flush()
+        transactional.init_transactions()
+        for first in range(0, _WARM_UP_RECORDS, _WARM_UP_TRANSACTION):
+            transactional.begin_transaction()
+            for number in range(first, first + _WARM_UP_TRANSACTION):
+                transactional.produce("warm-up", b"value %d" % number * 20)
+            transactional.commit_transaction()
+        self.arrival("warm-up", transactional=True)
         self.kafka.delete_topic("warm-up")
 
     @contextlib.contextmanager

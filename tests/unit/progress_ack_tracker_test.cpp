@@ -215,6 +215,47 @@ struct Model {
     }
 };
 
+TEST(AckTracker, TellsWhichPartsOfAnOpenGroupAreDone) {
+    AckTracker tracker(Lsn{50});
+    const uint32_t before = group_of(tracker, 1, 100);
+    const uint32_t first = tracker.open();
+    tracker.produced(2);
+    const uint32_t second = tracker.divide();
+    tracker.produced();
+    const uint32_t third = tracker.divide();
+    EXPECT_TRUE(tracker.in_group());
+    tracker.acknowledged(second);
+    tracker.acknowledged(first, 2);
+    EXPECT_FALSE(tracker.done_before(second)) << "the group before it is not done";
+    EXPECT_EQ(tracker.confirmed(), Lsn{50});
+    tracker.acknowledged(before);
+    EXPECT_TRUE(tracker.done_before(third));
+    EXPECT_EQ(tracker.confirmed(), Lsn{100}) << "the end of a divided group is still to come";
+    tracker.produced();
+    tracker.close(Lsn{200});
+    EXPECT_EQ(tracker.confirmed(), Lsn{100});
+    tracker.acknowledged(third);
+    EXPECT_EQ(tracker.confirmed(), Lsn{200});
+    EXPECT_TRUE(tracker.idle());
+}
+
+TEST(AckTracker, DividesAGroupOfWhichNothingIsOutstanding) {
+    AckTracker tracker(Lsn{50}, UINT32_MAX);
+    tracker.open();
+    const uint32_t second = tracker.divide();
+    EXPECT_TRUE(tracker.done_before(second));
+    tracker.produced();
+    const uint32_t third = tracker.divide();
+    EXPECT_FALSE(tracker.done_before(third)) << "across the wrap of the numbers";
+    tracker.acknowledged(second);
+    const uint32_t fourth = tracker.divide();
+    EXPECT_TRUE(tracker.done_before(fourth));
+    EXPECT_EQ(tracker.confirmed(), Lsn{50});
+    tracker.close(Lsn{70});
+    EXPECT_EQ(tracker.confirmed(), Lsn{70});
+    EXPECT_TRUE(tracker.idle());
+}
+
 TEST(AckTracker, AgreesWithTheModelOnRandomHistories) {
     for (uint32_t seed = 1; seed <= 60; ++seed) {
         std::mt19937 random(seed);
@@ -225,7 +266,7 @@ TEST(AckTracker, AgreesWithTheModelOnRandomHistories) {
         uint64_t lsn = 10, last_confirmed = 10;
         const uint32_t eagerness = 1 + pick(8);  // of acknowledging: some histories pile up, some stay short
         for (int step = 0; step < 4000; ++step) {
-            const uint32_t action = pick(4 + eagerness);
+            const uint32_t action = pick(5 + eagerness);
             const bool open = !model.groups.empty() && !model.groups.back().closed;
             if (action == 0 && !open) {
                 model.groups.push_back({.number = tracker.open()});
@@ -248,6 +289,10 @@ TEST(AckTracker, AgreesWithTheModelOnRandomHistories) {
                 const uint32_t count = 1 + pick(4);
                 tracker.produced(count);
                 model.groups.back().produced += count;
+            } else if (action == 4 && open) {
+                model.groups.back().closed = true;
+                model.groups.back().end = lsn;
+                model.groups.push_back({.number = tracker.divide()});
             } else if (!model.groups.empty()) {
                 Model::Group& group = model.groups[pick(static_cast<uint32_t>(model.groups.size()))];
                 const uint64_t pending = group.produced - group.acknowledged;
