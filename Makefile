@@ -103,8 +103,8 @@ check-versions: shipper ## regress and core integration tests on PostgreSQL 15, 
 check-stress: plugin extension ## storms, fuzzing and cancels on a server with assertions, invalidation at every look-up (an hour; not part of check)
 	+@tools/stress $(STRESS_STEPS)
 
-torture: plugin extension failpoints ## every fault, both kinds of delivery, every row accounted for (half an hour; not part of check)
-	@$(VENV_PYTHON) tests/torture/main.py
+torture: plugin extension failpoints ## every fault, both kinds of delivery, every row accounted for (half an hour; not part of check); TORTURE_ARGS="--kills-per-stage 100" kills at every fail point
+	@$(VENV_PYTHON) tests/torture/main.py $(TORTURE_ARGS)
 
 model: ## the model of delivery, by TLC (minutes; not part of check); MODEL="readback transactional/zombie" chooses
 	@tools/model $(MODEL)

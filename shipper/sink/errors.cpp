@@ -247,6 +247,13 @@ Error create_error(rd_kafka_resp_err_t code, const std::string& detail, const st
         case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
             return connection_error(code, detail, options);
         case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+            // So answers a controller that no broker has reported to yet: one copy is never too many.
+            if (options.topic_replication == 1 || detail.find("currently fenced") != std::string::npos) {
+                return Error(
+                    ErrorCode::kafka_unreachable,
+                    "Topic " + quoted(topic) + " cannot be created while Kafka has no broker for it", why,
+                    "None needed where brokers have just been started; look into their logs if it lasts");
+            }
             return Error(ErrorCode::kafka_topic_create, "Topic " + quoted(topic) + " cannot be created", why,
                          "Set sink.topic_replication to at most the number of brokers");
         case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:

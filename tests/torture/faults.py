@@ -7,11 +7,15 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import points
+from stage import Stage
 from torture import SIGKILLED, Fault, Impossible, Inapplicable, Torture
 
+from harness.proxy import Proxy
 from harness.run import wait_until
 
 # A stop while a server was away: what is missing comes with the next start.
@@ -133,6 +137,48 @@ def zombie(at_point: bool, torture: Torture) -> None:
         torture.expect_running("a takeover")
 
 
+# --- the connections to either of them ---
+
+
+@dataclass(frozen=True)
+class Side:
+    """A server as the shipper sees it, and how much of what is done to its connection."""
+    proxy: Callable[[Stage], Proxy]
+    rates: Sequence[int]  # bytes a second
+    latency: float  # seconds at most
+    slow_for: tuple[float, float]
+    away_for: tuple[float, float]
+
+
+_KAFKA = Side(lambda stage: stage.broker_proxy, (100_000, 400_000, 2_000_000), 0.05, (2.0, 6.0), (1.0, 4.0))
+_POSTGRES = Side(lambda stage: stage.server_proxy, (50_000, 400_000), 0.01, (1.0, 4.0), (0.5, 3.0))
+
+
+def cut(side: Side, torture: Torture) -> None:
+    for _ in range(torture.chance.randint(1, 4)):
+        side.proxy(torture.stage).cut()
+        torture.dwell(0.0, 0.5)
+
+
+def stall(side: Side, torture: Torture) -> None:
+    side.proxy(torture.stage).stall()
+    torture.dwell(1.0, 8.0)
+    side.proxy(torture.stage).flow()
+
+
+def slow(side: Side, torture: Torture) -> None:
+    side.proxy(torture.stage).slow(torture.chance.choice(side.rates), latency=torture.chance.uniform(0, side.latency))
+    torture.dwell(*side.slow_for)
+    side.proxy(torture.stage).fast()
+
+
+def away(side: Side, torture: Torture) -> None:
+    side.proxy(torture.stage).refuse()
+    side.proxy(torture.stage).cut()
+    torture.dwell(*side.away_for)
+    side.proxy(torture.stage).refuse(False)
+
+
 # --- Kafka ---
 
 
@@ -150,31 +196,6 @@ def broker_hang(torture: Torture) -> None:
     longest = 20.0 if torture.options.seconds > 120 else 6.0
     with torture.stage.broker.hung():
         torture.dwell(longest / 4, longest)
-
-
-def kafka_cut(torture: Torture) -> None:
-    for _ in range(torture.chance.randint(1, 4)):
-        torture.stage.broker_proxy.cut()
-        torture.dwell(0.0, 0.5)
-
-
-def kafka_stall(torture: Torture) -> None:
-    torture.stage.broker_proxy.stall()
-    torture.dwell(1.0, 8.0)
-    torture.stage.broker_proxy.flow()
-
-
-def kafka_slow(torture: Torture) -> None:
-    torture.stage.broker_proxy.slow(torture.chance.choice([100_000, 400_000, 2_000_000]), latency=torture.chance.uniform(0, 0.05))
-    torture.dwell(2.0, 6.0)
-    torture.stage.broker_proxy.fast()
-
-
-def kafka_away(torture: Torture) -> None:
-    torture.stage.broker_proxy.refuse()
-    torture.stage.broker_proxy.cut()
-    torture.dwell(1.0, 4.0)
-    torture.stage.broker_proxy.refuse(False)
 
 
 def kill_while_broker_is_away(torture: Torture) -> None:
@@ -233,31 +254,6 @@ def walsender_terminated(torture: Torture) -> None:
                                "and active_pid is not null", (torture.name,))
 
 
-def postgres_cut(torture: Torture) -> None:
-    for _ in range(torture.chance.randint(1, 4)):
-        torture.stage.server_proxy.cut()
-        torture.dwell(0.0, 0.5)
-
-
-def postgres_stall(torture: Torture) -> None:
-    torture.stage.server_proxy.stall()
-    torture.dwell(1.0, 8.0)
-    torture.stage.server_proxy.flow()
-
-
-def postgres_slow(torture: Torture) -> None:
-    torture.stage.server_proxy.slow(torture.chance.choice([50_000, 400_000]), latency=0.01)
-    torture.dwell(1.0, 4.0)
-    torture.stage.server_proxy.fast()
-
-
-def postgres_away(torture: Torture) -> None:
-    torture.stage.server_proxy.refuse()
-    torture.stage.server_proxy.cut()
-    torture.dwell(0.5, 3.0)
-    torture.stage.server_proxy.refuse(False)
-
-
 def crash_and_kill(torture: Torture) -> None:
     torture.stage.server.stop("immediate")
     torture.kill()
@@ -282,10 +278,10 @@ def matrix() -> list[Fault]:
         Fault("kafka: kill -9, restart", broker_kill, cost=6),
         Fault("kafka: clean restart", broker_restart, cost=6),
         Fault("kafka: SIGSTOP, SIGCONT", broker_hang, cost=6),
-        Fault("kafka: connections cut", kafka_cut, weight=2),
-        Fault("kafka: connections stalled", kafka_stall, cost=5),
-        Fault("kafka: connections slow", kafka_slow, cost=5),
-        Fault("kafka: connections refused", kafka_away, cost=4),
+        Fault("kafka: connections cut", functools.partial(cut, _KAFKA), weight=2),
+        Fault("kafka: connections stalled", functools.partial(stall, _KAFKA), cost=5),
+        Fault("kafka: connections slow", functools.partial(slow, _KAFKA), cost=5),
+        Fault("kafka: connections refused", functools.partial(away, _KAFKA), cost=4),
         Fault("kafka: away, and shipper killed", kill_while_broker_is_away, cost=6),
         Fault("kafka: slow, and shipper killed", kill_while_kafka_is_slow, cost=3),
         Fault("kafka: hung, and shipper killed", kill_while_broker_hangs, cost=4),
@@ -294,9 +290,9 @@ def matrix() -> list[Fault]:
         Fault("postgres: kill -9, restart", postgres_kill, cost=4),
         Fault("postgres: fast restart", postgres_restart, cost=3),
         Fault("postgres: walsender terminated", walsender_terminated, weight=2, cost=1),
-        Fault("postgres: connections cut", postgres_cut, weight=2),
-        Fault("postgres: connections stalled", postgres_stall, cost=5),
-        Fault("postgres: connections slow", postgres_slow, cost=4),
-        Fault("postgres: connections refused", postgres_away, cost=3),
+        Fault("postgres: connections cut", functools.partial(cut, _POSTGRES), weight=2),
+        Fault("postgres: connections stalled", functools.partial(stall, _POSTGRES), cost=5),
+        Fault("postgres: connections slow", functools.partial(slow, _POSTGRES), cost=4),
+        Fault("postgres: connections refused", functools.partial(away, _POSTGRES), cost=3),
         Fault("postgres: crash, and shipper killed", crash_and_kill, cost=3),
     ]

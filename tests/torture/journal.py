@@ -40,7 +40,7 @@ class Journal:
     each writer, and are read back for a report. All in one process: hashes are Python's own."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock = threading.Lock()
         self._files: dict[int, Any] = {}
         self._places: dict[int, tuple[int, int]] = {}  # transaction to writer and offset in its file
@@ -72,10 +72,14 @@ class Journal:
         """The changes of a transaction as its writer wrote them down; a bulk statement is one line."""
         writer, offset = self._places[transaction]
         self._files[writer].flush()
-        with (self._folder / f"writer-{writer}.jsonl").open("rb") as file:
+        with (self.folder / f"writer-{writer}.jsonl").open("rb") as file:
             file.seek(offset)
             changes: list[str] = json.loads(file.readline())["changes"]
             return changes
+
+    def flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
         for file in self._files.values():
@@ -84,7 +88,7 @@ class Journal:
     def _write(self, writer: int, transaction: int, xid: int, outcome: str, texts: Iterable[str]) -> None:
         """Each writer has a file of its own, so that no two write to one."""
         if writer not in self._files:
-            self._files[writer] = (self._folder / f"writer-{writer}.jsonl").open("wb")
+            self._files[writer] = (self.folder / f"writer-{writer}.jsonl").open("wb")
         file = self._files[writer]
         line = json.dumps({"transaction": transaction, "xid": xid, "outcome": outcome, "changes": list(texts)})
         self._places[transaction] = writer, file.tell()

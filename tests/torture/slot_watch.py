@@ -22,8 +22,10 @@ class SlotWatch:
     """Asks for the slot's confirmed position, then for the progress records that are there by then. The position must not
     be past what the last of them allows. Before the first record there is nothing to compare."""
 
-    def __init__(self, server: Postgres, broker: Kafka, database: str, slot: str, topic: str) -> None:
+    def __init__(self, server: Postgres, broker: Kafka, database: str, slot: str, topic: str,
+                 every: float) -> None:
         self._server, self._database, self._slot, self._topic = server, database, slot, topic
+        self._every = every  # seconds
         self._consumer: Any = Consumer({
             "bootstrap.servers": broker.brokers, "group.id": f"watch-{slot}", "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "error",
@@ -53,7 +55,7 @@ class SlotWatch:
                 with contextlib.suppress(psycopg2.Error, KafkaException), \
                         contextlib.closing(self._server.connect(self._database)) as connection:
                     cursor = connection.cursor()
-                    while not self._ended.wait(0.1):
+                    while not self._ended.wait(self._every):
                         cursor.execute("select confirmed_flush_lsn from pg_replication_slots where slot_name = %s", (self._slot,))
                         row = cursor.fetchone()
                         if row is not None and row[0] is not None:

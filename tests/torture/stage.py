@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ def fail_point_binary() -> Path:
 
 class Stage:
     """Started when it is made. The shipper reaches both servers by way of the proxies only; writers and checker go there
-    directly."""
+    directly. With more ways to the broker than one, Kafka can be away for some tasks and there for others."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, broker_ways: int = 1, settings: Mapping[str, Any] | None = None,
+                 fsync: bool = True) -> None:
         self.run = run
         # Large transactions are streamed. A COMMIT takes a while, so that a crash leaves some without an answer.
         self.server = Postgres(run, {"logical_decoding_work_mem": "256kB", "deadlock_timeout": "100ms",
                                      "max_wal_size": "2GB", "tcp_user_timeout": "5s", "commit_delay": 3000,
-                                     "commit_siblings": 0}, fsync=True)
+                                     "commit_siblings": 0, **(settings or {})}, fsync=fsync)
         self.server.install_walferry()
         self.server.start()
         self.server_proxy = Proxy(self.server.port)
@@ -42,15 +43,18 @@ class Stage:
         self.broker = Kafka(run, {"transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
                                   "log.segment.bytes": 256 * 1024 * 1024, "socket.request.max.bytes": 256 * 1024 * 1024,
                                   "message.max.bytes": 16 * 1024 * 1024}, heap="1g")
-        behind = free_port()
-        self.broker_proxy = Proxy(behind)
-        run.at_close(self.broker_proxy.close)
         properties = self.broker.properties
-        properties.update({
-            "listeners": f"{properties['listeners']},PROXIED://127.0.0.1:{behind}",
-            "advertised.listeners": f"{properties['advertised.listeners']},PROXIED://127.0.0.1:{self.broker_proxy.port}",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
-        })
+        properties["listener.security.protocol.map"] = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
+        self.broker_proxies: list[Proxy] = []
+        for way in range(broker_ways):
+            behind = free_port()
+            proxy = Proxy(behind)
+            run.at_close(proxy.close)
+            self.broker_proxies.append(proxy)
+            properties["listeners"] += f",PROXIED{way}://127.0.0.1:{behind}"
+            properties["advertised.listeners"] += f",PROXIED{way}://127.0.0.1:{proxy.port}"
+            properties["listener.security.protocol.map"] += f",PROXIED{way}:PLAINTEXT"
+        self.broker_proxy = self.broker_proxies[0]
         self.broker.start(auto_create_topics_enable="false")
 
     @property
@@ -60,7 +64,7 @@ class Stage:
 
     def mend(self) -> None:
         """Everything is there again, whatever a fault has left."""
-        for proxy in (self.server_proxy, self.broker_proxy):
+        for proxy in (self.server_proxy, *self.broker_proxies):
             proxy.refuse(False)
             proxy.flow()
             proxy.fast()
@@ -115,6 +119,10 @@ class Reader:
         except BaseException as failure:
             self.failure = failure
             raise
+
+    def close(self) -> None:
+        """Of a reader that does not follow."""
+        self._consumer.close()
 
     def read_to_end(self, timeout: float = 120.0) -> None:
         """Reads what a reader of this isolation level can read now."""

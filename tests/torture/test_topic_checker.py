@@ -235,6 +235,39 @@ def test_a_transaction_that_is_there_in_part_can_be_asked_for(journal: Journal) 
     assert checker.not_whole(at_most=6) == []
 
 
+def take(checker: Checker, messages: Topic, first: int = 0) -> None:
+    for offset, message in enumerate(messages, first):
+        checker.take(TOPIC, message.partition, offset, message.position, message.value)
+
+
+def test_what_is_wrong_is_told_once_however_often_it_is_looked_for(journal: Journal) -> None:
+    checker = Checker(journal)
+    topic = good()
+    topic = [message for message in topic if message not in transaction(3)]
+    topic.remove(transaction(2)[1])
+    take(checker, topic)
+    for _ in range(2):
+        checker.finish()
+        assert counts(checker) == {"lost": 7, "torn": 1}
+        # What was not seen at all is put down to the next transaction that was.
+        assert checker.places == {("lost", transaction(2)[0].lsn): 1, ("torn", transaction(2)[0].lsn): 1,
+                                  ("lost", transaction(4)[0].lsn): 6}
+    take(checker, transaction(1), len(topic))
+    checker.finish()
+    assert counts(checker) == {"lost": 7, "torn": 1, "duplicated": 6}
+
+
+def test_what_may_be_absent_may_not_be_there_in_part(journal: Journal) -> None:
+    topic = [message for message in good() if message not in transaction(1)]
+    whole, part = Checker(journal), Checker(journal)
+    take(whole, topic)
+    whole.finish(lambda number: number <= 1)
+    assert not counts(whole)
+    take(part, [*transaction(1)[:2], *topic])
+    part.finish(lambda number: number <= 1)
+    assert counts(part) == {"lost": 4, "torn": 1}
+
+
 def test_the_journal_tells_what_was_written(journal: Journal) -> None:
     assert journal.texts(2) == [message.text for message in transaction(2)]
     assert journal.rows == 6 * TRANSACTIONS

@@ -9,6 +9,7 @@ import json
 from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from journal import Journal, message_text, transaction_of
@@ -16,6 +17,7 @@ from journal import Journal, message_text, transaction_of
 KINDS = ("lost", "duplicated", "reordered", "torn", "wrong", "rolled back", "unknown")
 _EXAMPLES = 8
 _ORDINAL_BITS = 24
+_NEAR = 1000  # transactions of one writer
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class Checker:
         self.counts: Counter[str] = Counter()
         self.findings: list[Finding] = []  # the first of each kind
         self.repeated: Counter[int] = Counter()  # commit LSN of duplicates: how many
+        self.places: Counter[tuple[str, int | None]] = Counter()  # rows by kind and commit LSN, or one soon after it
+        self._judged: set[int] = set()  # commit LSNs
+        self._missed: set[int] = set()  # transactions
 
     def take(self, topic: str, partition: int, offset: int, position: str, value: bytes) -> None:
         self.messages += 1
@@ -99,14 +104,24 @@ class Checker:
                 if source.transaction is not None and source.transaction in expected
                 and len(source.rows) < len(expected[source.transaction]) <= at_most]
 
-    def finish(self) -> None:
-        """Call it once, when everything was taken and the writers have ended."""
+    def finish(self, may_be_absent: Callable[[int], bool] = lambda transaction: False) -> None:
+        """Call it when everything was taken and the writers have ended or rest; again, when they have gone on since.
+        Transactions that `may_be_absent` must be whole if anything of them is there."""
         for lsn, source in list(self._open.items()):
-            if not self._settle(lsn, source):
+            if lsn not in self._judged and not self._settle(lsn, source):
+                self._judged.add(lsn)
                 self._judge(lsn, source)
         for transaction, hashes in self._journal.expected.items():
-            if transaction not in self._lsn_of:
-                self._find("lost", len(hashes), f"all {len(hashes)} rows of transaction {transaction}", None, transaction)
+            if transaction in self._lsn_of or transaction in self._missed or may_be_absent(transaction):
+                continue
+            self._missed.add(transaction)
+            self._find("lost", len(hashes), f"all {len(hashes)} rows of transaction {transaction}", None, transaction,
+                       soon_after=self._lsn_after(transaction))
+
+    def _lsn_after(self, transaction: int) -> int | None:
+        """The commit LSN of the same writer's next transaction that was seen."""
+        last = transaction + _NEAR
+        return next((self._lsn_of[other] for other in range(transaction + 1, last) if other in self._lsn_of), None)
 
     # --- order ---
 
@@ -245,9 +260,10 @@ class Checker:
                        number, offset)
 
     def _find(self, kind: str, rows: int, text: str, lsn: int | None = None, transaction: int | None = None,
-              number: int | None = None, offset: int = 0) -> None:
+              number: int | None = None, offset: int = 0, soon_after: int | None = None) -> None:
         first = sum(1 for finding in self.findings if finding.kind == kind) if self.counts[kind] < _EXAMPLES else _EXAMPLES
         self.counts[kind] += rows
+        self.places[kind, soon_after if lsn is None else lsn] += rows
         if first < _EXAMPLES:
             place = None if number is None else Place(*self._partitions[number].name, offset)
             self.findings.append(Finding(kind, rows, text, lsn, transaction, place))

@@ -93,7 +93,7 @@ class Report:
 
 
 @dataclass
-class _Window:
+class Window:
     """From which position on a fault can have had an effect."""
     fault: str
     start: int
@@ -116,12 +116,15 @@ class Options:
     mode: str
     seed: int
     seconds: float
+    at_least: int = 0  # faults, however long they take
     faults: str = ""  # a regular expression for names of faults; empty: all
     writers: int = 3
     pause: float = 0.02
     large_rows: tuple[int, int] = (50_000, 200_000)
     large_every: float = 120.0
     task: dict[str, object] = field(default_factory=dict)  # settings, over those of every torture
+    name: str = ""  # of the task; empty: after the mode
+    watch_every: float = 0.1  # seconds from one look at the slot to the next
 
 
 class Torture:
@@ -129,15 +132,15 @@ class Torture:
         self.stage = stage
         self.options = options
         # Drawn from anew for each fault, so that the length of one does not change what the next ones do.
-        self.chance = random.Random(f"{options.seed} {options.mode}")
+        self.chance = random.Random(f"{options.seed} {options.name or options.mode}")
         self._injected = 0
-        self.name = "torture_" + options.mode.replace("-", "_")
+        self.name = options.name or "torture_" + options.mode.replace("-", "_")
         folder = stage.run.subfolder(self.name)
         self._folder = folder
         self._point_log = points.PointLog(folder / "fail_points.log")
         self.prefix = f"{self.name}."
         self._tallies: dict[str, Tally] = {}
-        self._windows: list[_Window] = []
+        self._windows: list[Window] = []
         self._troubles: list[str] = []
         self._takeovers: list[float] = []
         self._peak = 0
@@ -164,7 +167,8 @@ class Torture:
         self.workload = Workload(stage.server, self.name, self.journal, options.seed, options.writers, options.pause)
         isolation = "read_committed" if options.mode == "exactly-once" else "read_uncommitted"
         self.reader = Reader(stage.broker, self.prefix, isolation, self.checker)
-        self.watch = SlotWatch(stage.server, stage.broker, self.name, self.name, f"walferry.progress.{self.name}")
+        self.watch = SlotWatch(stage.server, stage.broker, self.name, self.name, f"walferry.progress.{self.name}",
+                               options.watch_every)
 
     @staticmethod
     def supports(folder: Path, mode: str) -> bool:
@@ -191,12 +195,12 @@ class Torture:
             wait_until(lambda: self.workload.committed > 30, "the writers to begin", 30)
             deadline = begun + self.options.seconds
             order = random.Random(f"{self.options.seed} {self.options.mode} order")
-            while time.monotonic() < deadline and not self._hopeless():
+            while self._left(deadline) > 0 and not self._hopeless():
                 round_of_faults = [fault for fault in chosen for _ in range(fault.weight)]
                 order.shuffle(round_of_faults)
                 left_out = 0
                 for fault in round_of_faults:
-                    left = deadline - time.monotonic()
+                    left = self._left(deadline)
                     if left <= 0 or self._hopeless():
                         break
                     if fault.cost > left:
@@ -209,6 +213,11 @@ class Torture:
             report = self._report(time.monotonic() - begun)
         self.journal.close()
         return report
+
+    def _left(self, deadline: float) -> float:
+        """Seconds. On a machine that has much else to do the fewest faults may take longer."""
+        left = deadline - time.monotonic()
+        return left if sum(tally.times for tally in self._tallies.values()) >= self.options.at_least else max(left, 10.0)
 
     def _hopeless(self) -> bool:
         """Beyond this nothing is learned any more."""
@@ -237,7 +246,7 @@ class Torture:
             self.wait_streaming()
         if self.chance.random() < 0.25:
             self.catch_up()
-        self._windows.append(_Window(fault.name, self._confirmed()))
+        self._windows.append(Window(fault.name, self._confirmed()))
         self._note(f"{fault.name}: the slot is confirmed up to {self._windows[-1].start:X}")
         begun = time.monotonic()
         try:
@@ -316,7 +325,7 @@ class Torture:
         window = self._window(finding.lsn) if finding.kind == "duplicated" and finding.lsn is not None else None
         return window is not None and window.excuses(finding.lsn or 0)
 
-    def _window(self, lsn: int) -> _Window | None:
+    def _window(self, lsn: int) -> Window | None:
         """The fault that a transaction's trouble is put down to: the last one before it was confirmed."""
         return next((window for window in reversed(self._windows) if window.start <= lsn), None)
 
@@ -391,6 +400,7 @@ class Torture:
         broken = self.checker.not_whole(at_most=1_000_000)
         if broken:
             self.checker.counts["torn"] += len(broken)
+            self.checker.places["torn", self._windows[-1].start] += len(broken)
             self.trouble(f"transactions that were there in part while the shipper was dead: {broken[:5]}")
 
     @contextlib.contextmanager

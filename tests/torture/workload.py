@@ -22,7 +22,7 @@ KEYS = 400  # rows that a writer keeps in each table
 SHARED_KEYS = 20
 SCHEMA = "shop"
 _WRITER_RANGE = 1_000_000_000
-_TRANSACTIONS = 10_000_000  # of one writer
+TRANSACTIONS = 10_000_000  # of one writer
 
 
 def setup_sql(writers: int) -> str:
@@ -153,8 +153,11 @@ class Writer(threading.Thread):
         self._journal = journal
         self._pause = pause
         self._stop_asked = threading.Event()
+        self._turn = threading.Condition()
+        self._held = False
+        self._at_rest = False
         self._large: list[int] = []  # rows of large transactions that were asked for
-        self._transactions = 0
+        self.transactions = 0  # begun so far: the last one has this number
         self._next_key = 0
         self._tables = {
             "keyed": _Table("keyed", ["id", "change_id", "amount", "paid", "note"], ["id"]),
@@ -173,6 +176,26 @@ class Writer(threading.Thread):
 
     def stop(self) -> None:
         self._stop_asked.set()
+        self.go_on()
+
+    def hold(self, timeout: float) -> None:
+        """Returns when the transaction at hand has ended; no other one begins before go_on()."""
+        with self._turn:
+            self._held = True
+            if not self._turn.wait_for(lambda: self._at_rest or not self.is_alive(), timeout):
+                raise TimeoutError(f"{self.name} did not rest within {timeout:g} s")
+
+    def go_on(self) -> None:
+        with self._turn:
+            self._held = False
+            self._turn.notify_all()
+
+    def _rest_while_held(self) -> None:
+        with self._turn:
+            self._at_rest = True
+            self._turn.notify_all()
+            self._turn.wait_for(lambda: not self._held)
+            self._at_rest = False
 
     def large_transaction(self, rows: int) -> None:
         """One of the next transactions has so many rows."""
@@ -189,6 +212,7 @@ class Writer(threading.Thread):
                                              "set enable_seqscan = off; set enable_bitmapscan = off")
                         connection.commit()
                         while not self._stop_asked.is_set():
+                            self._rest_while_held()
                             self._transaction(connection)
                             self._stop_asked.wait(self._pause * self._chance.random() * 2)
                 except (psycopg2.OperationalError, psycopg2.InterfaceError):  # also from rollback() of a lost connection
@@ -200,8 +224,8 @@ class Writer(threading.Thread):
     # --- a transaction and its outcome ---
 
     def _transaction(self, connection: Any) -> None:
-        self._transactions += 1
-        transaction = _Transaction(self._number * _TRANSACTIONS + self._transactions)
+        self.transactions += 1
+        transaction = _Transaction(self._number * TRANSACTIONS + self.transactions)
         committing = False
         try:
             self._mark(transaction)
@@ -511,6 +535,16 @@ class Workload:
         journal_shared_fill(self.journal, xid)
         for writer in self.writers:
             writer.start()
+
+    def hold(self, timeout: float = 60.0) -> None:
+        """No transaction is in progress when it returns, and none begins before go_on()."""
+        for writer in self.writers:
+            writer.hold(timeout)
+        self.check_writers()
+
+    def go_on(self) -> None:
+        for writer in self.writers:
+            writer.go_on()
 
     def stop(self, timeout: float = 60.0) -> None:
         for writer in self.writers:

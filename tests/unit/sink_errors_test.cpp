@@ -74,6 +74,24 @@ TEST(SinkErrors, RefusedRightsNameTheUserAndTheCommand) {
     EXPECT_TRUE(contains(create.remedy(), "--operation Create"));
 }
 
+TEST(SinkErrors, ATopicIsCreatedLaterWhereNoBrokerIsThereYet) {
+    SinkOptions given = options();
+    const auto refused = [&](const std::string& detail) {
+        return create_error(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, detail, "orders", given);
+    };
+    const Error fenced =
+        refused("Unable to replicate the partition 3 time(s): All brokers are currently fenced.");
+    EXPECT_EQ(fenced.code(), ErrorCode::kafka_unreachable);
+    EXPECT_EQ(fenced.retry(), Retry::sink);
+    EXPECT_TRUE(contains(fenced.happened(), "\"orders\""));
+    const std::string too_few =
+        "The target replication factor of 3 cannot be reached because only 1 broker(s) are registered.";
+    EXPECT_EQ(refused(too_few).code(), ErrorCode::kafka_topic_create);
+    EXPECT_EQ(refused(too_few).retry(), Retry::never);
+    given.topic_replication = 1;
+    EXPECT_EQ(refused("Replication factor: 1 larger than available brokers: 0.").retry(), Retry::sink);
+}
+
 TEST(SinkErrors, FatalProducerErrorsAreMendedByANewProducer) {
     for (const auto code :
          {RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
