@@ -76,12 +76,9 @@ bool AtLeastOnce::covered(const Offsets& offsets) const {
 // record: so what is noted now serves a record that comes later. What was found there, not written, stands
 // before what is written now, so that has to be passed first. (recovering() lasts for as long as a topic may
 // come that was not looked at: all of a backlog.)
-void AtLeastOnce::note_offsets(const Frontier& frontier) {
+void AtLeastOnce::renew_offsets(const Frontier& frontier) {
     if (noted_ && covered(*noted_)) {
-        for (auto& [topic, partitions] : noted_->ends) {
-            PartitionOffsets::mapped_type& known = base().offsets[topic];
-            for (const auto& [partition, end] : partitions) known[partition] = end;
-        }
+        note_offsets(noted_->ends);
         noted_.reset();
     }
     if (noted_ || !past_what_was_found(frontier)) return;
@@ -106,7 +103,7 @@ void AtLeastOnce::tick(const Frontier& frontier, bool now) {
     if (!now && time - last_record_ < interval_ && messages_ - messages_at_last_ < kMostMessages) return;
     last_record_ = time;
     messages_at_last_ = messages_;
-    note_offsets(frontier);
+    renew_offsets(frontier);
     // What else is open is found by reading back.
     ProgressRecord record = record_of({.produced = reached, .open = part, .held = frontier.held});
     WALFERRY_FAIL_POINT("progress_before_produce");

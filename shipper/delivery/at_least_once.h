@@ -41,7 +41,7 @@ class AtLeastOnce final : public Delivery {
     // Of the transaction after tracker_.confirmed(), what Kafka has.
     std::optional<ProgressRecord::Open> acknowledged_part() const;
     bool covered(const Offsets& offsets) const;
-    void note_offsets(const Frontier& frontier);
+    void renew_offsets(const Frontier& frontier);
 
     std::chrono::milliseconds interval_;
     std::optional<ProgressRecord> in_flight_;

@@ -13,14 +13,15 @@
 #include "position/lsn_text.h"
 #include "route/topic_template.h"
 #include "sink/errors.h"
+#include "sink/topic_limits.h"
 #include "sink/transaction.h"
 
 namespace walferry {
 namespace {
 
-// Partitions of which a progress record says where to read on: 20 bytes each, so that it stays below what a
-// topic takes. Of others the end is looked for.
-constexpr size_t kMostOffsets = 20'000;
+// Of a progress record what says where to read on, so that it stays below what a broker takes by default (1
+// MB), also without compression. Of partitions that it does not name the end is looked for.
+constexpr size_t kMostOffsetBytes = 600'000;
 constexpr int64_t kFirstLook = 64;
 constexpr int64_t kLookFurther = 8;
 // Fencing waits until the transaction of the one before has been aborted.
@@ -38,6 +39,10 @@ std::vector<KafkaSink*> pointers(const std::vector<std::unique_ptr<KafkaSink>>& 
     pointers.reserve(sinks.size());
     for (const auto& sink : sinks) pointers.push_back(sink.get());
     return pointers;
+}
+
+size_t most_offset_bytes(const KafkaSink& sink) {
+    return std::min(kMostOffsetBytes, largest_message(sink) / 2);
 }
 
 std::string random_name() {
@@ -144,10 +149,10 @@ std::string Delivery::record_key(uint64_t epoch) const {
 
 int64_t Delivery::read_records(TopicReader& reader, int64_t from, int64_t end,
                                const std::function<void(uint64_t, ProgressRecord)>& visit) {
-    const TopicReader::From start{{progress_topic_name_, 0}, from};
+    const TopicReader::Range range{{progress_topic_name_, 0}, from, end};
     const std::string prefix = config_.name + "/";
     if (from >= end) return end;
-    reader.read(std::span(&start, 1), [&](const ReadRecord& record) {
+    reader.read(std::span(&range, 1), [&](const ReadRecord& record) {
         // Without a value: put there so that the cleaner takes the older ones away.
         if (!record.key.starts_with(prefix) || record.value.data() == nullptr) return;
         const std::string where =
@@ -176,6 +181,7 @@ void Delivery::announce(ProgressRecord record) {
     base_.tail |= !exactly_once();
     base_.instance = instance_;
     base_.sequence = ++sequence_;
+    bound_offsets(base_.offsets, most_offset_bytes(*active_), {});
     write_base();
 }
 
@@ -237,6 +243,16 @@ bool Delivery::past_what_was_found(const Frontier& frontier) const {
     return !read_back_ || read_back_->highest() < (frontier.open ? frontier.open->commit : frontier.produced);
 }
 
+void Delivery::note_offsets(const PartitionOffsets& ends) {
+    for (const auto& [topic, partitions] : ends) {
+        PartitionOffsets::mapped_type& known = base_.offsets[topic];
+        bool changed = false;
+        for (const auto& [partition, end] : partitions)
+            changed |= std::exchange(known[partition], end) != end;
+        if (changed) offset_changes_[topic] = ++changes_;
+    }
+}
+
 ProgressRecord Delivery::record_of(const Frontier& frontier) {
     ProgressRecord record = base_;
     record.state = ProgressRecord::State::streaming;
@@ -247,12 +263,7 @@ ProgressRecord Delivery::record_of(const Frontier& frontier) {
     record.time = utc_now();
     record.sequence = ++sequence_;
     record.version = WALFERRY_VERSION;
-    size_t offsets = 0;
-    for (const auto& [topic, partitions] : record.offsets) offsets += partitions.size();
-    for (auto topic = record.offsets.begin(); offsets > kMostOffsets;) {
-        offsets -= topic->second.size();
-        topic = record.offsets.erase(topic);
-    }
+    bound_offsets(record.offsets, most_offset_bytes(*active_), offset_changes_);
     return record;
 }
 

@@ -149,6 +149,8 @@ class Delivery {
                          const std::function<void(uint64_t, ProgressRecord)>& visit);
     // Whether everything that was found in the topics stands before what is produced now.
     bool past_what_was_found(const Frontier& frontier) const;
+    // Where a start may begin to look, from the next record on.
+    void note_offsets(const PartitionOffsets& ends);
     ProgressRecord record_of(const Frontier& frontier);
     // Into the active producer.
     void produce_record(const ProgressRecord& record);
@@ -171,6 +173,8 @@ class Delivery {
     std::string progress_topic_name_;
     std::optional<TopicHandle> progress_topic_;
     ProgressRecord base_;
+    OffsetChanges offset_changes_;
+    uint64_t changes_ = 0;
     uint64_t sequence_ = 0;  // of the last record
     int64_t read_to_ = 0;    // offset in the progress topic that open() came to
     std::unique_ptr<ReadBack> read_back_;

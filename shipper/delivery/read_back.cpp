@@ -59,53 +59,44 @@ bool ReadBack::take(const ReadRecord& record, const std::string& topic, WrittenP
     return false;
 }
 
+std::vector<PartitionRef> ReadBack::partitions_of(const std::vector<std::string>& topics) {
+    std::vector<PartitionRef> all;
+    for (const std::string& topic : topics) {
+        const int32_t count = reader_.partitions(topic).value_or(0);
+        for (int32_t partition = 0; partition < count; ++partition) all.push_back({topic, partition});
+    }
+    return all;
+}
+
+// Where the progress record says that nothing of interest stands before.
+std::optional<int64_t> ReadBack::hint(const PartitionRef& ref, int64_t end) const {
+    const auto topic = from_.find(ref.topic);
+    if (topic == from_.end()) return std::nullopt;
+    const auto offset = topic->second.find(ref.partition);
+    // A topic that was made anew ends before what was written to the old one.
+    if (offset == topic->second.end() || offset->second > end) return std::nullopt;
+    return offset->second;
+}
+
 void ReadBack::load(const std::vector<std::string>& topics) {
+    const std::vector<PartitionRef> all = partitions_of(topics);
+    const std::vector<int64_t> ends = reader_.ends(all);
+    // What may hold something: first those with a hint, of the others all.
+    std::vector<TopicReader::Range> known;
+    std::vector<TopicReader::Range> unknown;
+    for (size_t i = 0; i < all.size(); ++i) {
+        const std::optional<int64_t> from = hint(all[i], ends[i]);
+        if (from.value_or(0) < ends[i])
+            (from ? known : unknown).push_back({all[i], from.value_or(0), ends[i]});
+    }
+    skip_deleted(known);
+    skip_deleted(unknown);
+
     // Counts once all of it is read: what is half known would be taken for all.
     std::map<std::string, WrittenPositions> loaded;
-    std::vector<TopicReader::From> known;
-    std::vector<TopicReader::From> unknown;
-    for (const std::string& topic : topics) {
-        loaded[topic];
-        const std::optional<int32_t> partitions = reader_.partitions(topic);
-        const auto hints = from_.find(topic);
-        std::vector<PartitionRef> refs;
-        for (int32_t partition = 0; partition < partitions.value_or(0); ++partition)
-            refs.push_back({topic, partition});
-        const std::vector<TopicReader::Bounds> all = reader_.bounds(refs);
-        for (int32_t partition = 0; partition < partitions.value_or(0); ++partition) {
-            const PartitionRef& ref = refs[static_cast<size_t>(partition)];
-            const TopicReader::Bounds& bounds = all[static_cast<size_t>(partition)];
-            if (bounds.begin == bounds.end) continue;
-            const bool hinted = hints != from_.end() && hints->second.contains(partition);
-            // A topic that was made anew ends before what was written to the old one.
-            if (hinted && hints->second.at(partition) <= bounds.end) {
-                known.push_back({ref, std::max(bounds.begin, hints->second.at(partition))});
-            } else {
-                unknown.push_back({ref, bounds.begin});
-            }
-        }
-    }
-    bool complete = reader_.read(known, [&](const ReadRecord& record) {
-        const std::string& topic = known[record.from].partition.topic;
-        take(record, topic, loaded[topic]);
-    });
-    // From the end backwards, until a record is found that the progress covers: positions rise within a
-    // partition.
-    for (const TopicReader::From& whole : unknown) {
-        const int64_t end = reader_.bounds(whole.partition).end;
-        WrittenPositions& written = loaded[whole.partition.topic];
-        for (int64_t look = kFirstLook;; look *= kLookFurther) {
-            TopicReader::From part{whole.partition, std::max(whole.offset, end - look)};
-            WrittenPositions found = written;
-            bool covered = false;
-            complete &= reader_.read(std::span(&part, 1), [&](const ReadRecord& record) {
-                covered |= take(record, whole.partition.topic, found);
-            });
-            if (!covered && part.offset > whole.offset) continue;
-            written = std::move(found);
-            break;
-        }
-    }
+    for (const std::string& topic : topics) loaded[topic];
+    bool complete = read_known(known, loaded);
+    complete &= read_backwards(unknown, loaded);
     for (auto& [topic, written] : loaded) {
         written.seal();
         messages_ += written.size();
@@ -116,6 +107,50 @@ void ReadBack::load(const std::vector<std::string>& topics) {
             "kafka: a transaction of another producer stays open and hides the ends of topics; messages that "
             "stand behind it may come twice");
     }
+}
+
+// What retention has taken is not there to be read.
+void ReadBack::skip_deleted(std::vector<TopicReader::Range>& ranges) {
+    std::vector<PartitionRef> partitions;
+    partitions.reserve(ranges.size());
+    for (const TopicReader::Range& range : ranges) partitions.push_back(range.partition);
+    const std::vector<int64_t> begins = reader_.begins(partitions);
+    for (size_t i = 0; i < ranges.size(); ++i) ranges[i].begin = std::max(ranges[i].begin, begins[i]);
+}
+
+bool ReadBack::read_known(const std::vector<TopicReader::Range>& ranges,
+                          std::map<std::string, WrittenPositions>& loaded) {
+    std::vector<WrittenPositions*> written;
+    written.reserve(ranges.size());
+    for (const TopicReader::Range& range : ranges) written.push_back(&loaded[range.partition.topic]);
+    return reader_.read(ranges, [&](const ReadRecord& record) {
+        take(record, ranges[record.from].partition.topic, *written[record.from]);
+    });
+}
+
+// From the end, until a record is found that the progress covers: positions rise within a partition.
+bool ReadBack::read_backwards(std::vector<TopicReader::Range> wholes,
+                              std::map<std::string, WrittenPositions>& loaded) {
+    bool complete = true;
+    for (int64_t look = kFirstLook; !wholes.empty(); look *= kLookFurther) {
+        std::vector<TopicReader::Range> parts = wholes;
+        for (TopicReader::Range& part : parts) part.begin = std::max(part.begin, part.end - look);
+        std::vector<WrittenPositions> found(parts.size());
+        std::vector<bool> covered(parts.size());
+        complete &= reader_.read(parts, [&](const ReadRecord& record) {
+            if (take(record, parts[record.from].partition.topic, found[record.from]))
+                covered[record.from] = true;
+        });
+        std::vector<TopicReader::Range> further;
+        for (size_t i = 0; i < parts.size(); ++i) {
+            if (covered[i] || parts[i].begin == wholes[i].begin)
+                loaded[parts[i].partition.topic].add(found[i]);
+            else
+                further.push_back(std::move(wholes[i]));
+        }
+        wholes = std::move(further);
+    }
+    return complete;
 }
 
 }  // namespace walferry

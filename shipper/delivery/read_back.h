@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,14 @@ class ReadBack {
 
  private:
     void load(const std::vector<std::string>& topics);
+    std::vector<PartitionRef> partitions_of(const std::vector<std::string>& topics);
+    std::optional<int64_t> hint(const PartitionRef& partition, int64_t end) const;
+    void skip_deleted(std::vector<TopicReader::Range>& ranges);
+    // False if something stayed hidden.
+    bool read_known(const std::vector<TopicReader::Range>& ranges,
+                    std::map<std::string, WrittenPositions>& loaded);
+    bool read_backwards(std::vector<TopicReader::Range> wholes,
+                        std::map<std::string, WrittenPositions>& loaded);
     // Whether the record is ours and covered by the progress record.
     bool take(const ReadRecord& record, const std::string& topic, WrittenPositions& written);
 

@@ -1,5 +1,6 @@
 #include "progress/progress_record.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include <nlohmann/json.hpp>
@@ -56,6 +57,15 @@ PartitionOffsets offsets_of(const Json& json) {
         }
     }
     return offsets;
+}
+
+// In JSON, with what separates it from the next; names of topics need no escapes.
+size_t json_bytes(const PartitionOffsets::value_type& topic) {
+    size_t bytes = topic.first.size() + std::string_view("\"\":[],").size();
+    for (const auto& [partition, offset] : topic.second)
+        bytes += std::to_string(partition).size() + std::to_string(offset).size() +
+                 std::string_view("[,],").size();
+    return bytes;
 }
 
 ProgressRecord from_json(const Json& json) {
@@ -140,6 +150,30 @@ std::string to_json(const ProgressRecord& record) {
     json["time"] = record.time;
     // A name that is not UTF-8 must not make the record fail.
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void bound_offsets(PartitionOffsets& offsets, size_t most_bytes, const OffsetChanges& changes) {
+    struct Topic {
+        uint64_t changed;
+        size_t bytes;
+        PartitionOffsets::iterator place;
+    };
+    size_t bytes = 0;
+    for (const auto& topic : offsets) bytes += json_bytes(topic);
+    if (bytes <= most_bytes) return;
+    std::vector<Topic> topics;
+    topics.reserve(offsets.size());
+    for (auto place = offsets.begin(); place != offsets.end(); ++place) {
+        const auto changed = changes.find(place->first);
+        topics.push_back({changed == changes.end() ? 0 : changed->second, json_bytes(*place), place});
+    }
+    std::stable_sort(topics.begin(), topics.end(),
+                     [](const Topic& a, const Topic& b) { return a.changed < b.changed; });
+    for (const Topic& topic : topics) {
+        if (bytes <= most_bytes) break;
+        bytes -= topic.bytes;
+        offsets.erase(topic.place);
+    }
 }
 
 ProgressRecord parse_progress_record(std::string_view text, const std::string& from) {

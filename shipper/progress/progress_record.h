@@ -3,11 +3,13 @@
 // Pure functions; any thread. Errors: Error (progress_format, progress_version).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "common/types.h"
@@ -71,6 +73,14 @@ struct ProgressRecord {
 };
 
 std::string to_json(const ProgressRecord& record);
+
+// When the offsets of a topic have changed last, as a rising number; a topic that is missing: before all
+// others.
+using OffsetChanges = std::unordered_map<std::string, uint64_t>;
+// Leaves out whole topics until what is left takes at most so many bytes in JSON: those first that have not
+// changed for longest. Of a topic that is left out a start looks for the end when it first writes to it,
+// which costs little where nothing is written.
+void bound_offsets(PartitionOffsets& offsets, size_t most_bytes, const OffsetChanges& changes);
 // `from`: where the text stands, for errors: "topic walferry.progress.shop, offset 17".
 ProgressRecord parse_progress_record(std::string_view text, const std::string& from);
 

@@ -16,9 +16,14 @@ namespace walferry {
 class WrittenPositions {
  public:
     void add(const MessagePosition& position) { positions_.push_back(position); }
+    void add(const WrittenPositions& others) {
+        positions_.insert(positions_.end(), others.positions_.begin(), others.positions_.end());
+    }
     // Call it after the last add().
     void seal() {
-        std::sort(positions_.begin(), positions_.end());
+        // As they come from a single partition.
+        if (!std::is_sorted(positions_.begin(), positions_.end()))
+            std::sort(positions_.begin(), positions_.end());
         positions_.erase(std::unique(positions_.begin(), positions_.end()), positions_.end());
     }
     bool contains(const MessagePosition& position) const {

@@ -11,18 +11,12 @@
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
+#include "sink/deleter.h"
 #include "sink/errors.h"
 
 namespace walferry {
 namespace {
 
-template <auto Destroy>
-struct Deleter {
-    template <typename Object>
-    void operator()(Object* object) const {
-        Destroy(object);
-    }
-};
 using Resource = std::unique_ptr<rd_kafka_ConfigResource_t, Deleter<rd_kafka_ConfigResource_destroy>>;
 using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, Deleter<rd_kafka_AdminOptions_destroy>>;
 using Queue = std::unique_ptr<rd_kafka_queue_t, Deleter<rd_kafka_queue_destroy>>;

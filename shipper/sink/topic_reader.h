@@ -43,9 +43,11 @@ class TopicReader {
     using KeepGoing = std::function<bool()>;
     using Visit = std::function<void(const ReadRecord&)>;
 
-    struct From {
+    // What to read of a partition: the records with these offsets.
+    struct Range {
         PartitionRef partition;
-        int64_t offset;
+        int64_t begin;
+        int64_t end;
     };
     // Offsets of the first record and after the last one.
     struct Bounds {
@@ -58,27 +60,38 @@ class TopicReader {
     TopicReader(const TopicReader&) = delete;
     TopicReader& operator=(const TopicReader&) = delete;
 
-    // Number of partitions; nothing if there is no such topic.
-    std::optional<int32_t> partitions(const std::string& topic);
+    // Number of partitions; nothing if there is no such topic. What the cluster has is asked for once; only a
+    // topic that was not there then is asked for by itself.
+    std::optional<int32_t> partitions(const std::string& name);
+    // Of each partition the offset of the first record, or after the last one, committed or not. Hundreds of
+    // them are asked for by one request.
+    std::vector<int64_t> begins(std::span<const PartitionRef> partitions);
+    std::vector<int64_t> ends(std::span<const PartitionRef> partitions);
     Bounds bounds(const PartitionRef& partition);
-    // Of many at once, in their order.
-    std::vector<Bounds> bounds(std::span<const PartitionRef> partitions);
-    // All records from there to the end as it is now, partition by partition in order. A transaction that is
-    // still open hides what comes after its beginning: waits for it, at most SinkOptions::request_timeout;
-    // false if something stayed hidden.
-    bool read(std::span<const From> partitions, const Visit& visit);
+    // All records of the ranges, partition by partition in order; ends are not to be beyond those of ends().
+    // A transaction that is still open hides what comes after its beginning: waits for it, at most
+    // SinkOptions::request_timeout; false if something stayed hidden.
+    bool read(std::span<const Range> ranges, const Visit& visit);
 
  private:
     class Tails;
 
     rd_kafka_s* make_consumer(const char* isolation) const;
     rd_kafka_topic_s* topic(const std::string& name);
-    std::vector<int64_t> offsets_at(std::span<const PartitionRef> partitions, int64_t place);
+    // Asks for one topic, or for all. False: the brokers do not know all of it yet.
+    bool ask_partitions(const std::string* name);
+    void learn(std::span<const Range> ranges);
+    std::vector<int64_t> offsets(std::span<const PartitionRef> partitions, int64_t which);
+    // Of as many as one request may ask for.
+    void ask_offsets(std::span<const PartitionRef> partitions, int64_t which, std::vector<int64_t>& found);
 
     SinkOptions options_;
     KeepGoing keep_going_;
     rd_kafka_s* consumer_ = nullptr;
     rd_kafka_s* ends_ = nullptr;  // sees also what is not committed, and so where a topic really ends
+    std::unordered_map<std::string, int32_t> partitions_;  // of each topic that is known
+    bool listed_ = false;
+    bool learned_ = false;
     std::unordered_map<std::string, rd_kafka_topic_s*> topics_;
 };
 

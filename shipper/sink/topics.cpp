@@ -8,18 +8,12 @@
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
+#include "sink/deleter.h"
 #include "sink/errors.h"
 
 namespace walferry {
 namespace {
 
-template <auto Destroy>
-struct Deleter {
-    template <typename Object>
-    void operator()(Object* object) const {
-        Destroy(object);
-    }
-};
 using Metadata = std::unique_ptr<const struct rd_kafka_metadata, Deleter<rd_kafka_metadata_destroy>>;
 using NewTopic = std::unique_ptr<rd_kafka_NewTopic_t, Deleter<rd_kafka_NewTopic_destroy>>;
 using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, Deleter<rd_kafka_AdminOptions_destroy>>;

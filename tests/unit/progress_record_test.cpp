@@ -49,6 +49,41 @@ ErrorCode code_of(std::string_view text) {
     return ErrorCode::internal;
 }
 
+std::string long_name(int number) {
+    std::string name = "t" + std::to_string(number) + ".";
+    name.resize(249, 'x');  // the longest that Kafka takes
+    return name;
+}
+
+TEST(ProgressRecord, OffsetsOfManyTopicsFitIntoTheBytesAllowed) {
+    constexpr size_t kMostBytes = 600'000;
+    ProgressRecord record = full_record();
+    const size_t rest = to_json(record).size();
+    OffsetChanges changes;
+    for (int i = 0; i < 15'000; ++i) {
+        record.offsets[long_name(i)] = {{0, 1LL << 40}, {12, 9}};
+        // Those of the middle are the latest; the first ones have never changed.
+        if (i >= 1000) changes[long_name(i)] = static_cast<uint64_t>(i < 8000 ? 100'000 + i : i);
+    }
+    bound_offsets(record.offsets, kMostBytes, changes);
+    const std::string text = to_json(record);
+    EXPECT_LT(text.size(), kMostBytes + rest);
+    EXPECT_GT(text.size(), kMostBytes * 99 / 100);
+    EXPECT_EQ(parse_progress_record(text, "here").offsets, record.offsets);
+    const auto count = static_cast<int>(record.offsets.size());
+    for (int i = 8000 - count; i < 8000; ++i) EXPECT_TRUE(record.offsets.contains(long_name(i))) << i;
+}
+
+TEST(ProgressRecord, OffsetsThatFitStayAsTheyAre) {
+    ProgressRecord record = full_record();
+    const PartitionOffsets before = record.offsets;
+    // "public.t":[[0,5],[11,1099511627776]],
+    bound_offsets(record.offsets, 39, {});
+    EXPECT_EQ(record.offsets, before);
+    bound_offsets(record.offsets, 38, {});
+    EXPECT_TRUE(record.offsets.empty());
+}
+
 TEST(ProgressRecord, SurvivesTheWayThroughJson) {
     const ProgressRecord before = full_record();
     const ProgressRecord after = parse_progress_record(to_json(before), "here");

@@ -70,13 +70,11 @@ TEST_F(TopicReaderTest, BoundsOfManyPartitionsComeInTheirOrder) {
     fill();
     TopicReader reader(options_, [] { return true; });
     const std::vector<PartitionRef> reversed(refs_.rbegin(), refs_.rend());
-    const std::vector<TopicReader::Bounds> bounds = reader.bounds(reversed);
-    ASSERT_EQ(bounds.size(), reversed.size());
-    for (size_t i = 0; i < reversed.size(); ++i) {
-        EXPECT_EQ(bounds[i].begin, 0);
-        EXPECT_EQ(bounds[i].end, reversed[i].partition);
-    }
-    EXPECT_TRUE(reader.bounds(std::vector<PartitionRef>{}).empty());
+    const std::vector<int64_t> ends = reader.ends(reversed);
+    ASSERT_EQ(ends.size(), reversed.size());
+    for (size_t i = 0; i < reversed.size(); ++i) EXPECT_EQ(ends[i], reversed[i].partition);
+    EXPECT_EQ(reader.begins(reversed), std::vector<int64_t>(reversed.size(), 0));
+    EXPECT_TRUE(reader.ends({}).empty());
 }
 
 TEST_F(TopicReaderTest, ABrokerThatAnswersLateIsWaitedFor) {
