@@ -1,12 +1,12 @@
 #include "run/pipeline.h"
 
 #include <algorithm>
-#include <charconv>
 
-#include "fail_point/fail_point.h"
 #include "config/text.h"
+#include "fail_point/fail_point.h"
 #include "format/value_text.h"
 #include "run/logging.h"
+#include "run/pipeline_errors.h"
 #include "route/partition_hash.h"
 #include "source/timestamps.h"
 
@@ -32,50 +32,14 @@ Destination message_destination(const TaskConfig& config, const TopicNames& name
     return destination;
 }
 
-char* append_number(char* p, uint64_t value, int base) {
-    return std::to_chars(p, p + 20, value, base).ptr;
-}
-
 std::string quoted_name(std::string_view name) {
     std::string text = "\"";
     for (const char c : name) text.append(c == '"' ? 2 : 1, c);
     return text + "\"";
 }
 
-// PostgreSQL writes the hexadecimal digits of an LSN in upper case.
-char* append_hex(char* p, uint32_t value) {
-    char* end = append_number(p, value, 16);
-    for (; p < end; ++p) {
-        if (*p >= 'a') *p = static_cast<char>(*p - 'a' + 'A');
-    }
-    return end;
-}
-
-Error oversize_error(std::string what, std::string remedy) {
-    return {ErrorCode::record_oversize, std::move(what),
-            "It has more than about 1 GB, or a value too large for the server to print. A message without it "
-            "would look whole.",
-            std::move(remedy)};
-}
-
-Error order_error() {
-    return {ErrorCode::frame_malformed, "A transaction's frames are not in order", "",
-            "Please report it, with the versions of plugin and shipper."};
-}
-
 std::string_view origin_of(const wire::Batch& batch) {
     return batch.origin_name() ? batch.origin_name()->string_view() : std::string_view();
-}
-
-Error interrupted_error() {
-    return {ErrorCode::source_slot_moved,
-            "The server does not continue with the transaction that was interrupted", "",
-            "Find out who else reads from the slot; the tables concerned have to be loaded again."};
-}
-
-Error stopped_error(std::string what, std::string why) {
-    return {ErrorCode::source_stopped, std::move(what), std::move(why),
-            "What was not acknowledged comes again at the next start."};
 }
 
 // Whether every change of a row that is sent holds the row's message key.
@@ -121,9 +85,7 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
 }
 
 void Pipeline::read_from(SystemId system, Timeline timeline, const std::string& started) {
-    position_ = std::to_string(system.value) + ":" + std::to_string(timeline.value) + ":";
-    position_prefix_ = position_.size();
-    position_.resize(position_prefix_ + 64);
+    position_text_.set_history(system, timeline);
     delivery_->base().timeline = timeline;
     delivery_->base().server_started = started;
 }
@@ -417,7 +379,7 @@ void Pipeline::produce(const LogicalMessage& message, const WhileBlocked& while_
         const Cause cause = error ? Cause::left_out : Cause::too_large;
         const TopicHandle topic = instead_topic(message_plan_, cause, *message_topic_);
         if (already_written(topic, position)) return;
-        const std::string text(position_text(position));
+        const std::string text(position_text_.of(position));
         send_all(substitution_.of_message(message_plan_, cause, error ? &*error : nullptr, prefix,
                                           error ? std::string_view() : content, text, origin_),
                  topic, hash, while_blocked);
@@ -509,7 +471,7 @@ void Pipeline::produce_instead(Walker::Entry& entry, const Row& row, Part part, 
     const MessagePosition position = position_of(row, part);
     const TopicHandle topic = instead_topic(target.oversize, cause, target.topic);
     if (already_written(topic, position)) return;
-    const std::string text(position_text(position));
+    const std::string text(position_text_.of(position));
     send_all(substitution_.of_row(target.oversize, *canal_, target.prepared, row, cause, error, key, text,
                                   origin_, value_),
              topic, partition_hash(target, row, key), while_blocked);
@@ -538,8 +500,8 @@ void Pipeline::send(TopicHandle topic, std::string_view key, std::string_view va
     if (already_written(topic, position)) [[unlikely]]
         return;
     const bool headers = config_.sink.headers == Headers::position;
-    hand_over(topic, key, value, headers ? position_text(position) : std::string_view(), partition_hash, {},
-              while_blocked);
+    hand_over(topic, key, value, headers ? position_text_.of(position) : std::string_view(), partition_hash,
+              {}, while_blocked);
     ++counters_.rows;
 }
 
@@ -585,20 +547,6 @@ uint32_t Pipeline::partition_hash(const Target& target, const Row& row, std::str
         hash.add(scratch_.view());
     }
     return hash.partition_hash();
-}
-
-std::string_view Pipeline::position_text(const MessagePosition& position) {
-    char* p = position_.data() + position_prefix_;
-    p = append_hex(p, static_cast<uint32_t>(position.commit.value >> 32));
-    *p++ = '/';
-    p = append_hex(p, static_cast<uint32_t>(position.commit.value));
-    *p++ = ':';
-    p = append_number(p, position.ordinal, 10);
-    if (position.part != 0) {
-        *p++ = '.';
-        p = append_number(p, position.part, 10);
-    }
-    return {position_.data(), static_cast<size_t>(p - position_.data())};
 }
 
 void Pipeline::wait_for_room(const WhileBlocked& while_blocked) {

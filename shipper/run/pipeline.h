@@ -21,6 +21,7 @@
 #include "fail_point/fail_point.h"
 #include "delivery/delivery.h"
 #include "format/canal_json.h"
+#include "position/position_text.h"
 #include "record/frame_walker.h"
 #include "record/output.h"
 #include "route/key_change.h"
@@ -184,7 +185,6 @@ class Pipeline {
     static MessagePosition position_of(const Row& row, Part part) {
         return {row.commit_lsn, row.ordinal.value, static_cast<uint32_t>(part)};
     }
-    std::string_view position_text(const MessagePosition& position);
     void wait_for_room(const WhileBlocked& while_blocked);
     Frontier frontier() const;
 
@@ -206,8 +206,7 @@ class Pipeline {
     Output key_;
     Output value_;
     Output scratch_;
-    std::string position_;  // "<system identifier>:<timeline>:" and room for the rest
-    size_t position_prefix_ = 0;
+    PositionText position_text_;
     int64_t now_ms_ = 0;
     int64_t commit_ms_ = 0;  // of the transaction that is being delivered, or was last; Unix time
     BlockedTime blocked_;

@@ -1,6 +1,7 @@
 """Tasks with an outage log: what its tests share."""
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,10 @@ def ids(records: Iterable[Record]) -> list[int]:
     return [int(record.json["data"][0]["id"]) for record in records]
 
 
-def hold(run: Run, server: Postgres, broker: Kafka, database: str, slot_name: str, task: Callable[..., Walferry],
-         mode: str = "at-least-once", **more: Any) -> tuple[Walferry, Path]:
-    """A task that was stopped with rows 1 and 2 of table t in its outage log; row 0 is in Kafka, which is there again."""
+@contextlib.contextmanager
+def outage(server: Postgres, broker: Kafka, database: str, slot_name: str, walferry: Walferry) -> Iterator[None]:
+    """The task has row 0 of the new table t in Kafka, which is away; it was stopped with rows 1 and 2 in its outage log."""
     server.psql("create table t (id int primary key)", database)
-    walferry, folder = make(task, run, mode, **more)
     start(walferry)
     server.psql("insert into t values (0)", database)
     server.wait_confirmed(slot_name)
@@ -47,6 +47,15 @@ def hold(run: Run, server: Postgres, broker: Kafka, database: str, slot_name: st
         server.psql("insert into t values (2)", database)
         server.wait_confirmed(slot_name)
         assert walferry.stop() == 0
+        yield
     finally:
         broker.start()
+
+
+def hold(run: Run, server: Postgres, broker: Kafka, database: str, slot_name: str, task: Callable[..., Walferry],
+         mode: str = "at-least-once", **more: Any) -> tuple[Walferry, Path]:
+    """A task after such an outage; Kafka is there again."""
+    walferry, folder = make(task, run, mode, **more)
+    with outage(server, broker, database, slot_name, walferry):
+        pass
     return walferry, folder

@@ -2,7 +2,7 @@
 
 import shutil
 
-from outage_task import ISOLATION, both, ids, make, start
+from outage_task import ISOLATION, both, hold, ids, make, start
 
 from harness.run import wait_until
 from harness.stream import CounterLoad, last_progress, log_lines
@@ -94,21 +94,8 @@ def test_a_standby_without_the_log_confirms_nothing(run, server, broker, databas
 
 
 def test_a_lost_log_is_told(run, server, broker, database, slot_name, topic_prefix, task):
-    server.psql("create table t (id int primary key)", database)
-    walferry, folder = make(task, run, "at-least-once")
-    start(walferry)
-    server.psql("insert into t values (0)", database)
-    server.wait_confirmed(slot_name)
-    broker.stop()
-    try:
-        server.psql("insert into t values (1)", database)
-        walferry.wait_for_log("streaming into the outage log", timeout=30)
-        server.psql("insert into t values (2)", database)
-        server.wait_confirmed(slot_name)
-        assert walferry.stop() == 0
-        shutil.rmtree(folder)
-    finally:
-        broker.start()
+    walferry, folder = hold(run, server, broker, database, slot_name, task)
+    shutil.rmtree(folder)
     walferry.start()
     assert walferry.wait() == 5
     last = log_lines(walferry.log())[-1]["fields"]

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from outage_task import ISOLATION, both, hold, ids, make, start
+from outage_task import ISOLATION, both, hold, ids, make, outage, start
 
 from harness.postgres import lsn_from_text
 from harness.run import wait_until
@@ -13,18 +13,8 @@ from harness.stream import CounterLoad
 def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, database, slot_name, topic_prefix,
                                                            task):
     """Rows 2 were confirmed and only in the lost log; a new log is begun while Kafka is still away."""
-    server.psql("create table t (id int primary key)", database)
     walferry, folder = make(task, run, "at-least-once")
-    start(walferry)
-    server.psql("insert into t values (0)", database)
-    server.wait_confirmed(slot_name)
-    broker.stop()
-    try:
-        server.psql("insert into t values (1)", database)
-        walferry.wait_for_log("streaming into the outage log", timeout=30)
-        server.psql("insert into t values (2)", database)
-        server.wait_confirmed(slot_name)
-        assert walferry.stop() == 0
+    with outage(server, broker, database, slot_name, walferry):
         shutil.rmtree(folder)
         walferry.start()
         walferry.wait_for_log("streaming into the outage log", timeout=60)
@@ -33,8 +23,6 @@ def test_a_lost_log_is_told_even_after_a_new_one_was_begun(run, server, broker, 
         wait_until(lambda: any(lsn_from_text(sent) >= end for (sent,) in server.query(
             "select sent_lsn::text from pg_stat_replication")), "row 3 to be sent", 20)
         assert walferry.stop() == 0
-    finally:
-        broker.start()
     # A new log, not empty, which does not hold what lies between the progress record and its own beginning.
     walferry.start()
     wait_until(lambda: not walferry.running() or '"streaming"' in walferry.log(), "an end or a stream", 40)

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "position/position_text.h"
+
 namespace walferry {
 namespace {
 
@@ -111,6 +113,21 @@ TEST(MessagePositions, AreNothingElse) {
                              "1:1:0/1:18446744073709551616"}) {
         EXPECT_FALSE(parse_position(text)) << text;
     }
+}
+
+TEST(PositionText, IsReadAsWhatWasWritten) {
+    PositionText text;
+    text.set_history(SystemId{18446744073709551615U}, Timeline{4294967295U});
+    const MessagePosition far{Lsn{0xFEDCBA9876543210}, 18446744073709551615U, 2};
+    EXPECT_EQ(text.of(far), "18446744073709551615:4294967295:FEDCBA98/76543210:18446744073709551615.2");
+    text.set_history(SystemId{7}, Timeline{1});
+    const MessagePosition near{Lsn{0x1000000AB}, 3};
+    EXPECT_EQ(text.of(near), "7:1:1/AB:3");
+    const auto read = parse_position(text.of(near));
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->system, SystemId{7});
+    EXPECT_EQ(read->timeline, Timeline{1});
+    EXPECT_EQ(read->message, near);
 }
 
 }  // namespace
