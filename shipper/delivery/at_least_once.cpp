@@ -49,7 +49,9 @@ void AtLeastOnce::poll(std::chrono::milliseconds wait) {
 }
 
 void AtLeastOnce::within_group(const Frontier& frontier, const Wait&) {
-    if (frontier.open && messages_ != messages_at_part_) {
+    // What has brought nothing may as well not come again.
+    const bool begun = frontier.open && (frontier.open->next != Ordinal{} || frontier.open->deleted);
+    if (begun && messages_ != messages_at_part_) {
         messages_at_part_ = messages_;
         parts_.push_back({divide_group(), *frontier.open});
     }

@@ -73,9 +73,11 @@ bool ExactlyOnce::settled() const {
 }
 
 void ExactlyOnce::divide(const Frontier& frontier) {
-    if (!open_ || closing_ || !in_group()) return;
+    if (open_ && !closing_ && in_group()) close_within(frontier);
+}
+
+void ExactlyOnce::close_within(Frontier part) {
     // Nothing of the transaction is there yet: then it may as well never come, if its table is left out.
-    Frontier part = frontier;
     if (part.open && part.open->next == Ordinal{} && !part.open->deleted) part.open.reset();
     close(part);
 }
@@ -107,7 +109,8 @@ bool ExactlyOnce::due(const Frontier& frontier) {
 }
 
 ExactlyOnce::Clock::time_point ExactlyOnce::due_at() const {
-    return opened_at_ + (committing_ ? longest_ : std::min(stays_open_, longest_));
+    // The last transaction of the source that comes into it is to find room for a while.
+    return opened_at_ + (committing_ ? longest_ : std::min(stays_open_, longest_ / 2));
 }
 
 void ExactlyOnce::finish_group(const Frontier& frontier) {
@@ -116,7 +119,7 @@ void ExactlyOnce::finish_group(const Frontier& frontier) {
 
 void ExactlyOnce::within_group(const Frontier& frontier, const Wait& wait) {
     if (Clock::now() - opened_at_ < longest_) return;
-    close(frontier);
+    close_within(frontier);
     while (closing_) wait();
     begin_transaction();
 }

@@ -45,6 +45,7 @@ class ExactlyOnce final : public Delivery {
     void begin_transaction();
     // Ends the active producer's transaction with a progress record.
     void close(const Frontier& frontier);
+    void close_within(Frontier part);
     // Goes on with what has been waited for.
     void advance();
     bool due(const Frontier& frontier);

@@ -44,7 +44,7 @@ struct ProgressRecord {
 
     SystemId system;
     Timeline timeline;
-    std::string server_started;  // SystemIdentity::started; empty: not known
+    std::string server_started;  // SystemIdentity::started of a server first read as a standby; else empty
     std::string database;
     std::string slot;
 

@@ -7,6 +7,7 @@
 #include "format/value_text.h"
 #include "run/logging.h"
 #include "run/pipeline_errors.h"
+#include "run/start_check.h"
 #include "route/partition_hash.h"
 #include "source/timestamps.h"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr uint32_t kPollInterval = 256;
 constexpr std::chrono::milliseconds kBlockedPoll{20};
 constexpr Ordinal kFromStart{};
+constexpr int64_t kIdleMs = 1000;
 
 // Where logical messages go, and which policies they have.
 Destination message_destination(const TaskConfig& config, const TopicNames& names) {
@@ -36,6 +38,10 @@ std::string quoted_name(std::string_view name) {
     std::string text = "\"";
     for (const char c : name) text.append(c == '"' ? 2 : 1, c);
     return text + "\"";
+}
+
+bool is_empty(const wire::Batch& batch) {
+    return batch.transaction()->xid() == 0 && (batch.records() == nullptr || batch.records()->size() == 0);
 }
 
 std::string_view origin_of(const wire::Batch& batch) {
@@ -81,13 +87,14 @@ void Pipeline::begin_session(SystemId system, Timeline timeline, const std::stri
         reread_to_ = resume_;
     }
     in_progress_.clear();
-    read_from(system, timeline, {});
-}
-
-void Pipeline::read_from(SystemId system, Timeline timeline, const std::string& started) {
     position_text_.set_history(system, timeline);
     delivery_->base().timeline = timeline;
-    delivery_->base().server_started = started;
+}
+
+void Pipeline::read_from(const SystemIdentity& server) {
+    position_text_.set_history(server.system, server.timeline);
+    delivery_->base().timeline = server.timeline;
+    note_process(server, delivery_->base());
 }
 
 void Pipeline::begin(const ProgressRecord& record, std::optional<ReadBack::Scope> scope, Lsn recover_until) {
@@ -116,7 +123,8 @@ Frontier Pipeline::frontier() const {
     if (in_transaction() || resume_open_)
         frontier.open = ProgressRecord::Open{open_commit_, next_ordinal_, deleted_};
     frontier.held = held();
-    if (counters_.last_commit_unix_ms != 0)
+    // An idle stream is behind nothing.
+    if (counters_.last_commit_unix_ms != 0 && unix_ms_now() - now_ms_ < kIdleMs)
         frontier.behind_ms = std::max<int64_t>(0, now_ms_ - counters_.last_commit_unix_ms);
     return frontier;
 }
@@ -230,10 +238,13 @@ void Pipeline::transaction_frame(const WhileBlocked& while_blocked) {
     walker.retire(in_progress_.next_number());
     // Read again because of a transaction that was prepared before it.
     if (end <= resume_) return;
+    // The outage log's step over what was not for us, which may lie before the transaction to be resumed.
+    if (resume_open_ && end <= open_commit_ && is_empty(walker.batch())) return;
     begin_group(Lsn{transaction.commit_lsn()}, while_blocked);
     if (header.first) origin_ = origin_of(walker.batch());
     now_ms_ = unix_ms_now();
-    const int64_t commit_ms = commit_ms_ = unix_micros(transaction.commit_time()) / 1000;
+    const int64_t commit_ms = unix_micros(transaction.commit_time()) / 1000;
+    if (transaction.commit_time() != 0) commit_ms_ = commit_ms;
     Producer producer{*this, while_blocked};
     walker.visit(next_ordinal_, commit_ms, producer);
     if (transaction.commit_time() != 0) counters_.last_commit_unix_ms = commit_ms;

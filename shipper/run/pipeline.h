@@ -30,6 +30,7 @@
 #include "run/counters.h"
 #include "run/substitution.h"
 #include "sink/kafka_sink.h"
+#include "source/replication_stream.h"
 #include "spool/in_progress.h"
 #include "spool/spool.h"
 
@@ -66,9 +67,8 @@ class Pipeline {
 
     // A new replication session starts: ids of relations begin anew. `confirmed` is the slot's position.
     void begin_session(SystemId system, Timeline timeline, const std::string& database, Lsn confirmed);
-    // Which history the positions of what follows belong to, and which server process told it
-    // (SystemIdentity::started; empty: not known).
-    void read_from(SystemId system, Timeline timeline, const std::string& started);
+    // Which history the positions of what follows belong to. Not while a frame is taken.
+    void read_from(const SystemIdentity& server);
 
     const BlockedTime& blocked() const { return blocked_; }
     // Age of the commit that is being delivered, or was last.

@@ -19,8 +19,6 @@ constexpr milliseconds kStopHandshake{2000};
 // A signal that comes just before a wait does not end it.
 constexpr milliseconds kLongestWait{500};
 constexpr int kNewsPart = 5;
-constexpr seconds kPromotionLook{10};
-constexpr seconds kLookTimeout{2};
 // Below this a short pause of either side would end the connection.
 constexpr milliseconds kShortestSenderTimeout{1000};
 
@@ -109,7 +107,8 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
       report_(report),
       memory_(memory),
       stop_(stop),
-      kafka_(config.retry.connection_window) {
+      kafka_(config.retry.connection_window),
+      promotion_(config) {
     Connection connection = open_source(config, stop);
     pipeline_.set_keep_going([this] { return stay_alive(); });
     // First, so that nothing is made in a cluster that is not ours.
@@ -118,8 +117,7 @@ Session::Session(const TaskConfig& config, Pipeline& pipeline, ProgressReport& r
     const SystemIdentity& identity = *memory.identity;
     memory.had_slot = true;
     pipeline.begin_session(identity.system, identity.timeline, identity.database, slot);
-    pipeline.read_from(identity.system, identity.timeline, identity.started);
-    next_look_ = Clock::now() + kPromotionLook;
+    pipeline.read_from(identity);
     pace_since_ = Clock::now();
     blocked_before_ = pipeline.blocked().in_all();
     memory.confirmed = slot;
@@ -229,6 +227,7 @@ void Session::stream_until_stopped() {
         take(stream_->next(wait));
         pipeline_.tick();
         confirm(false);
+        look_for_promotion();
     }
 }
 
@@ -273,28 +272,14 @@ void Session::confirm(bool now) {
     report_.confirmed(confirmed_);
     report_.tick(pipeline_);
     check_kafka();
-    if (memory_.identity->in_recovery && next_look_ <= time && !draining_) look_for_promotion();
 }
 
-// A stream from a standby goes on through its promotion, and says nothing of the new timeline. Noticed late
-// it does no harm while the same process runs; once that is gone, nothing would tell its history from
-// another.
+// Between frames only: what is being produced has its position already.
 void Session::look_for_promotion() {
-    try {
-        Connection connection = open_source(config_, stop_, kLookTimeout);
-        const SystemIdentity now = identify_system(connection);
-        if (is_same_process(now, memory_.identity->started) && !now.in_recovery) {
-            log_info("the server was promoted",
-                     {{"timeline", now.timeline.value}, {"before", memory_.identity->timeline.value}});
-            memory_.identity = now;
-            pipeline_.read_from(now.system, now.timeline, now.started);
-        }
-    } catch (const Error& error) {
-        // The stream itself tells of what is wrong with the server.
-        if (!stop_.load())
-            log_info("cannot look whether the standby was promoted", {{"reason", error.happened()}});
-    }
-    next_look_ = Clock::now() + kPromotionLook;
+    const std::optional<SystemIdentity> now = promotion_.look(*memory_.identity);
+    if (!now) return;
+    memory_.identity = *now;
+    pipeline_.read_from(*now);
 }
 
 void Session::check_kafka() {

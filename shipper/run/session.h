@@ -10,6 +10,7 @@
 #include "config/task.h"
 #include "run/kafka_watch.h"
 #include "run/pipeline.h"
+#include "run/promotion_watch.h"
 #include "run/progress_report.h"
 #include "run/session_memory.h"
 #include "source/replication_stream.h"
@@ -59,10 +60,10 @@ class Session {
     std::unique_ptr<ReplicationStream> stream_;
     Pipeline::WhileBlocked while_blocked_;
     KafkaWatch kafka_;
+    PromotionWatch promotion_;
     std::chrono::milliseconds status_interval_;
     Clock::time_point next_status_;
-    Clock::time_point next_look_;  // whether a standby was promoted
-    bool streaming_ = false;       // the start is over
+    bool streaming_ = false;  // the start is over
     bool draining_ = false;
     Clock::time_point finish_until_;             // while draining: when to give the open transaction up
     Clock::time_point drain_until_;              // and when to give up

@@ -81,7 +81,7 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     WALFERRY_FAIL_POINT("progress_read");
     facts.progress_topic = pipeline.progress_topic();
     facts.accept_gap = memory.accept_gap;
-    // A server that was promoted while it was read: all of that is its own history, also what bears the
+    // A standby that was promoted while it was read: all of that is its own history, also what bears the
     // number of the timeline before.
     if (facts.progress && is_same_process(facts.server, facts.progress->server_started))
         for (auto& [timeline, end] : facts.ends) end = Lsn{UINT64_MAX};
@@ -92,20 +92,20 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     record.task = config.name;
     record.system = facts.server.system;
     record.timeline = facts.server.timeline;
-    record.server_started = facts.server.started;
+    note_process(facts.server, record);
     record.database = facts.server.database;
     record.slot = config.source.slot;
     record.version = WALFERRY_VERSION;
     const std::string fingerprint = config_fingerprint(config);
-    if (facts.progress && !record.config.empty() && record.config != fingerprint) {
-        log_info("settings that shape the messages have changed since the last start");
-        // With tables left out the rest of the open transaction may be nothing, and then it does not come;
-        // with others it has rows that are not there. Reading back goes by the messages: all that are after
-        // the position, where the offsets do not pass over any of them.
-        if (plan.open && plan.read_back && !record.exactly_once) {
-            plan.open.reset();
-            record.offsets.clear();
-        }
+    const bool other_shape = facts.progress && !record.config.empty() && record.config != fingerprint;
+    if (other_shape) log_info("settings that shape the messages have changed since the last start");
+    // With tables left out the rest of the open transaction may be nothing, and then it does not come; with
+    // others it has rows that are not there. Reading back goes by the messages: all that are after the
+    // position, where the offsets do not pass over any of them.
+    const bool reads_back = plan.read_back && config.sink.headers == Headers::position;
+    if (plan.open && reads_back && !record.exactly_once && (other_shape || facts.accept_gap)) {
+        plan.open.reset();
+        record.offsets.clear();
     }
     record.config = fingerprint;
     record.spool = facts.log_id;
@@ -140,7 +140,7 @@ Lsn begin_pipeline(Pipeline& pipeline, StartFacts facts, const TaskConfig& confi
     memory.accept_gap = false;
     memory.progress_known = true;
     std::optional<ReadBack::Scope> scope;
-    if (plan.read_back && config.sink.headers == Headers::position) {
+    if (reads_back) {
         scope.emplace();
         scope->system = facts.server.system;
         scope->after = record.position;

@@ -124,12 +124,13 @@ std::optional<Error> mismatch(const StartFacts& facts) {
     if (progress.system != facts.server.system) return other_cluster(facts);
     if (progress.database != facts.server.database) return other_database(facts);
     if (!facts.slot) return slot_gone(facts);
+    const Lsn reached = progress.open ? Lsn{progress.open->commit.value + 1} : progress.position;
     if (progress.timeline != facts.server.timeline) {
         const auto end = facts.ends.find(progress.timeline);
-        const Lsn reached = progress.open ? Lsn{progress.open->commit.value + 1} : progress.position;
         if (end == facts.ends.end() || end->second < reached) return other_timeline(facts);
     }
-    if (facts.server.flushed < progress.position) return server_behind(facts);
+    if (facts.server.flushed < (progress.open ? progress.open->commit : progress.position))
+        return server_behind(facts);
     if (progress.position < facts.slot->confirmed_flush) {
         if (facts.log_begin && *facts.log_begin <= progress.position) return std::nullopt;
         return progress.spool.empty() ? slot_ahead(facts) : log_lost(facts);
@@ -138,6 +139,13 @@ std::optional<Error> mismatch(const StartFacts& facts) {
 }
 
 }  // namespace
+
+void note_process(const SystemIdentity& server, ProgressRecord& record) {
+    if (server.in_recovery)
+        record.server_started = server.started;
+    else if (record.server_started != server.started)
+        record.server_started.clear();
+}
 
 StartPlan plan_start(const StartFacts& facts) {
     StartPlan plan;

@@ -49,4 +49,8 @@ struct StartPlan {
 
 StartPlan plan_start(const StartFacts& facts);
 
+// The record's server_started: of a process that was a standby when it was first read. What was read from a
+// primary bears the right timeline, and needs nobody's word for it.
+void note_process(const SystemIdentity& server, ProgressRecord& record);
+
 }  // namespace walferry

@@ -90,6 +90,10 @@ TEST(StartCheck, EachMismatchHasItsErrorAndCanBeAccepted) {
         {ErrorCode::source_other_database, [](StartFacts& f) { f.server.database = "else"; }},
         {ErrorCode::source_timeline_changed, [](StartFacts& f) { f.progress->timeline = Timeline{2}; }},
         {ErrorCode::source_behind, [](StartFacts& f) { f.server.flushed = Lsn{0xFFF}; }},
+        {ErrorCode::source_behind,
+         [](StartFacts& f) {
+             f.progress->open = ProgressRecord::Open{Lsn{0x2001}, Ordinal{5}, false};
+         }},
         {ErrorCode::source_slot_moved, [](StartFacts& f) { f.slot->confirmed_flush = Lsn{0x1001}; }},
         {ErrorCode::source_slot_recreated,
          [](StartFacts& f) { f.slot->confirmed_flush = f.slot->restart = Lsn{0x1800}; }},
@@ -139,6 +143,24 @@ TEST(StartCheck, TheOutageLogHoldsWhatTheSlotHasPassed) {
     EXPECT_EQ(plan_start(facts).position, kPosition);
     facts.log_begin = Lsn{0x1001};  // what lies between is in neither
     EXPECT_THROW(plan_start(facts), Error);
+}
+
+// What was read from a primary bears the right timeline: only of a standby the process has to be known.
+TEST(StartCheck, TheProcessOfAStandbyIsNoted) {
+    ProgressRecord record;
+    SystemIdentity server;
+    server.started = "1";
+    note_process(server, record);
+    EXPECT_EQ(record.server_started, "");
+    server.in_recovery = true;
+    note_process(server, record);
+    EXPECT_EQ(record.server_started, "1");
+    server.in_recovery = false;  // promoted
+    note_process(server, record);
+    EXPECT_EQ(record.server_started, "1");
+    server.started = "2";
+    note_process(server, record);
+    EXPECT_EQ(record.server_started, "");
 }
 
 }  // namespace
